@@ -1,0 +1,1 @@
+"""The DICOM application entity and its memory: archive, index, arrival, routing, delivery."""

@@ -1,0 +1,46 @@
+"""Which peer is asked what a study should hold."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from dicom_node.peers import AssociationPolicy, Peer
+from dicom_node.records import StudyRow
+from dicom_node.scu import Timeouts, series_counts
+
+_REST_S = 10.0
+
+
+class SeriesCounts:
+    """Asks the sender of a study if it answers queries, else the other peers that do, in order.
+
+    A peer that gives no answer is left alone for a while, so that one which is down does not hold
+    up every study. `clock` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        policy: AssociationPolicy,
+        clock: Callable[[], float],
+        *,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self._policy, self._clock, self._timeouts = policy, clock, timeouts
+        self._rests: dict[str, float] = {}
+
+    def __call__(self, study: StudyRow) -> Mapping[str, int] | None:
+        """Return the number of instances of each series, ``None`` without an answer."""
+        for peer in self._candidates(study):
+            if self._clock() < self._rests.get(peer.name, 0.0):
+                continue
+            counts = series_counts(
+                peer, study.study_uid, ae_title=self._policy.ae_title, timeouts=self._timeouts
+            )
+            if counts:
+                return counts
+            if counts is None:
+                self._rests[peer.name] = self._clock() + _REST_S
+        return None
+
+    def _candidates(self, study: StudyRow) -> Sequence[Peer]:
+        sender = self._policy.peer(study.sender, study.sender_address)
+        answering = [peer for peer in self._policy.peers if peer.query]
+        return sorted(answering, key=lambda peer: peer != sender)

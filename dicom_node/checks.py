@@ -1,0 +1,87 @@
+"""What must hold for an instance before it is kept: readable, itself, and with all its pixels."""
+
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from dicom_node.archive import Encoded
+from imaging.errors import InstanceMismatch, MalformedInstance, SopClassMismatch
+from imaging.header import Image, InstanceHeader, header_of, read_dataset
+from imaging.identity import checked_uid
+from imaging.scan import Layout, scan
+
+_NATIVE = frozenset(
+    (
+        ImplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+    )
+)
+_SUBSAMPLED = {"YBR_FULL_422": 2, "YBR_PARTIAL_422": 2}
+
+
+def checked_header(encoded: Encoded) -> InstanceHeader:
+    """Return the header of a sound instance.
+
+    Raises
+    ------
+    InstanceMismatch, SopClassMismatch
+        The data set is not what its sender says it is.
+    MalformedInstance
+        It is damaged, or its pixel data are shorter than its header says.
+    """
+    _require_uid(encoded.instance_uid)
+    checked_uid(encoded.sop_class_uid, "SOP Class UID")
+    checked_uid(encoded.transfer_syntax_uid, "Transfer Syntax UID")
+    layout = scan(encoded.dataset, encoded.transfer_syntax_uid)
+    header = header_of(read_dataset(encoded.part10() + _without_pixels(encoded, layout)))
+    if header.instance_uid != encoded.instance_uid:
+        msg = "the SOP Instance UID of the data set is not the one of the command"
+        raise InstanceMismatch(msg)
+    if header.sop_class_uid != encoded.sop_class_uid:
+        msg = "the SOP Class UID of the data set is not the one of the command"
+        raise SopClassMismatch(msg)
+    _require_whole_pixels(header, layout)
+    return header
+
+
+def _require_uid(instance_uid: str) -> None:
+    try:
+        checked_uid(instance_uid, "SOP Instance UID")
+    except MalformedInstance as error:
+        raise InstanceMismatch(str(error)) from error
+
+
+def _without_pixels(encoded: Encoded, layout: Layout) -> bytes:
+    """Spare the parser the pixels; in a deflated data set they cannot be told apart."""
+    if encoded.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        return encoded.dataset
+    return encoded.dataset[: layout.header_length]
+
+
+def _require_whole_pixels(header: InstanceHeader, layout: Layout) -> None:
+    """Refuse uncompressed pixel data shorter than PS3.5 8.1.1 asks for; longer ones occur."""
+    if layout.pixels is None or header.transfer_syntax_uid not in _NATIVE:
+        return
+    if layout.pixels.fragments is not None:
+        msg = "encapsulated pixel data in a native transfer syntax"
+        raise MalformedInstance(msg)
+    expected = _native_length(header.image)
+    if layout.pixels.length < expected:
+        msg = f"{layout.pixels.length} bytes of pixel data where {expected} must be"
+        raise MalformedInstance(msg)
+
+
+def _native_length(image: Image) -> int:
+    """Bytes of native pixel data, without the byte that makes the length even."""
+    sizes = (image.rows, image.columns, image.bits_allocated, image.frames)
+    if any(size is None or size <= 0 for size in sizes):
+        msg = "there are pixel data but rows, columns, bits or frames are missing"
+        raise MalformedInstance(msg)
+    rows, columns, bits, frames = (int(size) for size in sizes if size is not None)
+    samples = _SUBSAMPLED.get(image.photometric, image.samples)
+    return (rows * columns * samples * bits * frames + 7) // 8

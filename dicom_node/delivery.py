@@ -1,0 +1,148 @@
+"""Bringing instances to a peer: one attempt, and the proof that they are there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID, ImplicitVRLittleEndian
+from pynetdicom import _config
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+
+from dicom_node.peers import Peer
+from dicom_node.scu import Timeouts, association, problem, stored_instances
+from imaging.findings import ObjectRef
+from imaging.identity import AETitle
+
+_SUCCESS = 0x0000
+_WARNING_FIRST, _WARNING_LAST = 0xB000, 0xBFFF  # stored, with remarks
+_SOP_CLASS_NOT_SUPPORTED = 0x0122
+_PERMANENT = (range(0xA900, 0xAA00), range(0xC000, 0xD000), range(0x0122, 0x0123))
+_MOST_CONTEXTS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOutcome:
+    """What became of each instance: its C-STORE status, ``None`` without an answer.
+
+    `permanent`: what failed was refused for what it is, so that trying again is of no use. `text`
+    says what went wrong, and is empty when nothing did.
+    """
+
+    statuses: Mapping[str, int | None]
+    permanent: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    path: Path
+    sop_class_uid: UID
+    instance_uid: str
+    transfer_syntax_uid: UID
+
+    @property
+    def kind(self) -> tuple[UID, UID]:
+        return self.sop_class_uid, self.transfer_syntax_uid
+
+
+def send(
+    peer: Peer, paths: Sequence[Path], *, ae_title: AETitle, timeouts: Timeouts | None = None
+) -> SendOutcome:
+    """Send Part 10 files by C-STORE on one association, as they are stored.
+
+    Only to a peer that refuses the transfer syntax of an uncompressed file is it re-encoded, to
+    Implicit VR Little Endian, which every peer must take (PS3.5 10.1).
+    """
+    files = [_file(path) for path in paths]
+    statuses: dict[str, int | None] = {file.instance_uid: None for file in files}
+    _config.STORE_SEND_CHUNKED_DATASET = True  # a path is then sent without decoding it
+    with association(peer, _contexts(files), ae_title, timeouts=timeouts) as opened:
+        if not opened.is_established:
+            return SendOutcome(statuses=statuses, permanent=False, text=problem(opened))
+        statuses |= _store_all(opened, files)
+    return _outcome(statuses)
+
+
+def proof(
+    peer: Peer,
+    refs: Sequence[ObjectRef],
+    *,
+    ae_title: AETitle,
+    timeouts: Timeouts | None = None,
+) -> frozenset[str]:
+    """Return those of `refs` that the peer, asked by C-FIND, says it has."""
+    if not peer.query:
+        return frozenset()
+    proven: set[str] = set()
+    in_order = sorted(refs, key=_series)
+    for (study_uid, series_uid), wanted in groupby(in_order, key=_series):
+        there = stored_instances(peer, study_uid, series_uid, ae_title=ae_title, timeouts=timeouts)
+        proven |= there & {ref.instance_uid for ref in wanted}
+    return frozenset(proven)
+
+
+def _series(ref: ObjectRef) -> tuple[str, str]:
+    return ref.study_uid, ref.series_uid
+
+
+def _file(path: Path) -> _File:
+    meta = read_file_meta_info(path)
+    return _File(
+        path=path,
+        sop_class_uid=meta.MediaStorageSOPClassUID,
+        instance_uid=str(meta.MediaStorageSOPInstanceUID),
+        transfer_syntax_uid=meta.TransferSyntaxUID,
+    )
+
+
+def _contexts(files: Sequence[_File]) -> list[PresentationContext]:
+    """One context for each SOP class as stored, and one for re-encoding where that is possible."""
+    native = (f.sop_class_uid for f in files if not f.transfer_syntax_uid.is_compressed)
+    kinds = dict.fromkeys(file.kind for file in files)
+    kinds |= dict.fromkeys((sop_class, ImplicitVRLittleEndian) for sop_class in native)
+    return [build_context(*kind) for kind in kinds][:_MOST_CONTEXTS]
+
+
+def _store_all(opened: Association, files: Sequence[_File]) -> Mapping[str, int | None]:
+    statuses: dict[str, int | None] = {}
+    for number, file in enumerate(files):
+        if not opened.is_established:
+            break
+        statuses[file.instance_uid] = _store(opened, file, number)
+    return statuses
+
+
+def _store(opened: Association, file: _File, number: int) -> int | None:
+    accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in opened.accepted_contexts}
+    if file.kind in accepted:
+        answer = opened.send_c_store(file.path, msg_id=number % 0xFFFF + 1)
+    elif (file.sop_class_uid, ImplicitVRLittleEndian) in accepted and _is_native(file):
+        answer = opened.send_c_store(dcmread(file.path), msg_id=number % 0xFFFF + 1)
+    else:
+        return _SOP_CLASS_NOT_SUPPORTED
+    status = answer.get("Status")
+    return None if status is None else int(status)
+
+
+def _is_native(file: _File) -> bool:
+    return not file.transfer_syntax_uid.is_compressed
+
+
+def _outcome(statuses: Mapping[str, int | None]) -> SendOutcome:
+    failed = [status for status in statuses.values() if not _is_stored(status)]
+    named = sorted({"no answer" if s is None else f"status {s:04X}" for s in failed})
+    text = f"{len(failed)} of {len(statuses)} not stored: {', '.join(named)}" if failed else ""
+    permanent = bool(failed) and all(_is_permanent(status) for status in failed)
+    return SendOutcome(statuses=statuses, permanent=permanent, text=text)
+
+
+def _is_stored(status: int | None) -> bool:
+    return status is not None and (status == _SUCCESS or _WARNING_FIRST <= status <= _WARNING_LAST)
+
+
+def _is_permanent(status: int | None) -> bool:
+    return status is not None and any(status in statuses for statuses in _PERMANENT)

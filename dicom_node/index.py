@@ -1,0 +1,208 @@
+"""The index of what is in the archive: adding instances and closing studies."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dicom_node.group_commit import GroupCommit
+from dicom_node.lookup import Lookup
+from dicom_node.records import Added, Completion, SetAside, StoredInstance
+from dicom_node.schema import instances, series, set_aside, studies, writing
+from imaging.header import InstanceHeader
+
+_FILLED_LATER = ("patient_id", "patient_name", "birth_date", "sex", "accession_number", "study_id",
+                 "study_date", "study_time", "description")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    record: StoredInstance
+    header: InstanceHeader
+
+
+class Index(Lookup):
+    """The index for one tenant; instances offered by several threads share one transaction."""
+
+    def __init__(self, engine: sa.Engine, tenant: str = "default") -> None:
+        super().__init__(engine, tenant)
+        self._adding = GroupCommit(self._add_all, key=lambda offer: offer.record.instance_uid)
+
+    def add(self, record: StoredInstance, header: InstanceHeader) -> Added:
+        """Take in an instance; durable when this returns.
+
+        A new received instance puts its study back to ``receiving``; a result does not.
+        """
+        return self._adding.submit(_Offer(record=record, header=header))
+
+    def add_set_aside(self, item: SetAside) -> None:
+        """Note what was not taken in; a file that is noted already is not noted again."""
+        with writing(self.engine) as connection:
+            if item.path is not None and self._is_noted(connection, item.path):
+                return
+            row = {key: _clean(value) for key, value in asdict(item).items()}
+            connection.execute(sa.insert(set_aside).values(tenant=self.tenant, **row))
+
+    def mark_complete(self, completion: Completion) -> bool:
+        """Close a study unless instances came since it was judged; return whether it closed."""
+        statement = (
+            sa.update(studies)
+            .where(
+                studies.c.tenant == self.tenant,
+                studies.c.study_uid == completion.study_uid,
+                studies.c.received == completion.received,
+            )
+            .values(
+                state="complete",
+                completeness=completion.completeness,
+                completeness_text=completion.text,
+                content_digest=completion.content_digest,
+                completed_at=completion.at,
+            )
+        )
+        with writing(self.engine) as connection:
+            return connection.execute(statement).rowcount == 1
+
+    def _is_noted(self, connection: sa.Connection, path: str) -> bool:
+        where = (set_aside.c.tenant == self.tenant, set_aside.c.path == path)
+        return connection.execute(sa.select(set_aside.c.id).where(*where)).first() is not None
+
+    def _add_all(self, offers: Sequence[_Offer]) -> Sequence[Added]:
+        """Take in offers with different instance UIDs in one transaction."""
+        with writing(self.engine) as connection:
+            present = self._present(connection, offers)
+            fresh = [o for o in offers if o.record.instance_uid not in present]
+            owners = self._ensure_studies(connection, fresh) if fresh else {}
+            fitting = [o for o in fresh if _same_patient(owners[o.record.study_uid], o.header)]
+            inserted = self._insert(connection, fitting) if fitting else frozenset()
+            if len(inserted) < len(fitting):  # another process was faster
+                present |= self._present(connection, fitting)
+            self._touch(connection, [o for o in fitting if o.record.instance_uid in inserted])
+        return [_outcome(o.record, inserted, present) for o in offers]
+
+    def _present(self, connection: sa.Connection, offers: Sequence[_Offer]) -> dict[str, str]:
+        query = sa.select(instances.c.instance_uid, instances.c.sha256).where(
+            instances.c.tenant == self.tenant,
+            instances.c.instance_uid.in_([o.record.instance_uid for o in offers]),
+        )
+        return _pairs(connection, query)
+
+    def _ensure_studies(
+        self, connection: sa.Connection, offers: Sequence[_Offer]
+    ) -> Mapping[str, str]:
+        """Return the patient ID of each study, after making or completing its row."""
+        query = sa.select(studies.c.study_uid, studies.c.patient_id).where(
+            studies.c.tenant == self.tenant,
+            studies.c.study_uid.in_({o.record.study_uid for o in offers}),
+        )
+        known = _pairs(connection, query)
+        missing = [o for o in offers if not known.get(o.record.study_uid)]
+        if not missing:
+            return known
+        insert = self._insert_into(studies)
+        values = {name: _or_new(insert, name) for name in _FILLED_LATER}
+        upsert = insert.on_conflict_do_update(index_elements=["tenant", "study_uid"], set_=values)
+        rows = sorted((self._study(o) for o in missing), key=lambda row: str(row["study_uid"]))
+        connection.execute(upsert, rows)
+        return _pairs(connection, query)
+
+    def _insert(self, connection: sa.Connection, offers: Sequence[_Offer]) -> frozenset[str]:
+        """Insert instances and their series; return the UIDs that were not there yet."""
+        # Rows go in by key, so that two processes cannot wait for each other.
+        ordered = sorted(offers, key=lambda o: (o.record.series_uid, o.record.instance_uid))
+        by_series = {(o.record.study_uid, o.record.series_uid): o for o in reversed(ordered)}
+        rows = [self._series(by_series[key]) for key in sorted(by_series)]
+        connection.execute(self._insert_into(series).on_conflict_do_nothing(), rows)
+        statement = self._insert_into(instances).on_conflict_do_nothing()
+        new = connection.execute(
+            statement.returning(instances.c.instance_uid),
+            [{"tenant": self.tenant, **asdict(o.record)} for o in ordered],
+        )
+        return frozenset(new.scalars())
+
+    def _touch(self, connection: sa.Connection, offers: Sequence[_Offer]) -> None:
+        received = [o.record for o in offers if o.record.origin == "received"]
+        for study_uid in sorted({r.study_uid for r in received}):
+            times = [r.received_at for r in received if r.study_uid == study_uid]
+            connection.execute(
+                sa.update(studies)
+                .where(studies.c.tenant == self.tenant, studies.c.study_uid == study_uid)
+                .values(
+                    state="receiving",
+                    last_received_at=max(times),
+                    received=studies.c.received + len(times),
+                )
+            )
+
+    def _insert_into(self, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
+        on_sqlite = self.engine.dialect.name == "sqlite"
+        return sqlite.insert(table) if on_sqlite else postgresql.insert(table)
+
+    def _study(self, offer: _Offer) -> dict[str, object]:
+        patient, study, record = offer.header.patient, offer.header.study, offer.record
+        row: dict[str, object] = {
+            "tenant": self.tenant,
+            "study_uid": record.study_uid,
+            "patient_id": patient.patient_id,
+            "patient_name": patient.name,
+            "birth_date": patient.birth_date,
+            "sex": patient.sex,
+            "accession_number": study.accession_number,
+            "study_id": study.study_id,
+            "study_date": study.date,
+            "study_time": study.time,
+            "description": study.description,
+            "sender": record.calling_ae,
+            "sender_address": record.address,
+            "first_received_at": record.received_at,
+            "last_received_at": record.received_at,
+            "received": 0,
+            "state": "receiving",
+            "completeness_text": "",
+        }
+        return {key: _clean(value) for key, value in row.items()}
+
+    def _series(self, offer: _Offer) -> dict[str, object]:
+        header = offer.header.series
+        row: dict[str, object] = {
+            "tenant": self.tenant,
+            "study_uid": offer.record.study_uid,
+            "series_uid": offer.record.series_uid,
+            "modality": header.modality,
+            "number": header.number,
+            "description": header.description,
+            "body_part": header.body_part,
+        }
+        return {key: _clean(value) for key, value in row.items()}
+
+
+def _pairs(connection: sa.Connection, query: sa.Select[Any]) -> dict[str, str]:
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _or_new(insert: "sqlite.Insert | postgresql.Insert", name: str) -> sa.ColumnElement[Any]:
+    """Keep what the row has; fill it from the new values where it is empty."""
+    return sa.func.coalesce(sa.func.nullif(studies.c[name], ""), insert.excluded[name])
+
+
+def _outcome(record: StoredInstance, inserted: frozenset[str], present: Mapping[str, str]) -> Added:
+    if record.instance_uid in inserted:
+        return Added.NEW
+    if record.instance_uid not in present:
+        return Added.OTHER_PATIENT
+    return Added.DUPLICATE if present[record.instance_uid] == record.sha256 else Added.CONFLICT
+
+
+def _same_patient(owner: str, header: InstanceHeader) -> bool:
+    # An empty patient ID fits any: objects made of a study often leave it out.
+    patient_id = str(_clean(header.patient.patient_id))
+    return not owner or not patient_id or owner == patient_id
+
+
+def _clean(value: object) -> object:
+    """Leave out what a database cannot hold as text: NUL and lone surrogates."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

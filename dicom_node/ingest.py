@@ -1,0 +1,179 @@
+"""Taking one instance in, whoever brought it: check, archive, index; then it is safe to say so."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_node.archive import Address, Archive, Encoded, Kept
+from dicom_node.checks import checked_header
+from dicom_node.index import Index
+from dicom_node.records import Added, Origin, SetAside, StoredInstance
+from dicom_node.same_content import same_content
+from imaging.errors import Conflict, InputError, OtherPatient, SetupError, WetreadError
+from imaging.header import InstanceHeader
+
+_LONGEST_UID = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """An instance that is safe with us; `added` says whether it was new."""
+
+    record: StoredInstance
+    header: InstanceHeader
+    added: Added
+
+    @property
+    def wakes_study(self) -> bool:
+        """Whether the study has received something it did not have."""
+        return self.added is Added.NEW and self.record.origin == "received"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arrived:
+    encoded: Encoded
+    calling_ae: str
+    address: str
+    origin: Origin
+
+
+class Ingest:
+    """Stores instances in one archive and one index; `clock` gives Unix seconds."""
+
+    def __init__(self, archive: Archive, index: Index, clock: Callable[[], float]) -> None:
+        self._archive, self._index, self._clock = archive, index, clock
+
+    def store(
+        self,
+        dataset_bytes: bytes,
+        *,
+        sop_class_uid: str,
+        instance_uid: str,
+        transfer_syntax_uid: str,
+        calling_ae: str,
+        address: str,
+    ) -> Stored:
+        """Take in an encoded data set; on stable storage when this returns.
+
+        What is here already with the same content changes nothing. What is refused leaves a row
+        in `set_aside`.
+
+        Raises
+        ------
+        InputError
+            The data set is damaged, contradicts the command (`SopClassMismatch`,
+            `InstanceMismatch`) or is of another patient than its study (`OtherPatient`).
+        Conflict
+            Other content is here under this UID; the new file is kept aside.
+        SetupError
+            No space (`StorageFull`), or archive or database cannot be written.
+        """
+        encoded = Encoded(
+            dataset=dataset_bytes,
+            sop_class_uid=sop_class_uid,
+            instance_uid=instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+        )
+        arrived = _Arrived(
+            encoded=encoded, calling_ae=calling_ae, address=address, origin="received"
+        )
+        try:
+            return self._store(arrived)
+        except InputError as error:
+            if not isinstance(error, OtherPatient):  # that one is kept with its file
+                self._set_aside(arrived, error, None)
+            raise
+
+    def require_space(self) -> None:
+        """Raise `StorageFull` when there is no room to take anything in."""
+        self._archive.require_space()
+
+    def store_result(self, encoded: Encoded, *, made_by: str) -> Stored:
+        """Take in one of our own results; it does not wake its study."""
+        arrived = _Arrived(encoded=encoded, calling_ae=made_by, address="", origin="result")
+        return self._store(arrived)
+
+    def _store(self, arrived: _Arrived) -> Stored:
+        header = checked_header(arrived.encoded)
+        self._archive.require_space(len(arrived.encoded.dataset))
+        kept = self._archive.put(self._address(header), arrived.encoded)
+        record = self._record(arrived, header, kept)
+        added = self._add(record, header)
+        if added is Added.CONFLICT:
+            return self._settle(arrived, record, header)
+        if added is Added.OTHER_PATIENT:
+            error = OtherPatient()
+            self._set_aside(arrived, error, record)
+            raise error
+        return Stored(record=record, header=header, added=added)
+
+    def _add(self, record: StoredInstance, header: InstanceHeader) -> Added:
+        try:
+            return self._index.add(record, header)
+        except SQLAlchemyError as error:
+            msg = "the index cannot be written"
+            raise SetupError(msg) from error
+
+    def _settle(self, arrived: _Arrived, record: StoredInstance, header: InstanceHeader) -> Stored:
+        """Tell another encoding of the same content from other content."""
+        held = self._index.instance(record.instance_uid)
+        if held is not None and self._same(held, record):
+            self._archive.remove(record.path)
+            return Stored(record=held, header=header, added=Added.DUPLICATE)
+        error = Conflict("other content is here under the same SOP Instance UID")
+        self._set_aside(arrived, error, record)
+        raise error
+
+    def _same(self, held: StoredInstance, record: StoredInstance) -> bool:
+        return same_content(self._archive.read(held.path), self._archive.read(record.path))
+
+    def _set_aside(
+        self, arrived: _Arrived, error: WetreadError, record: StoredInstance | None
+    ) -> None:
+        item = SetAside(
+            received_at=self._clock(),
+            instance_uid=arrived.encoded.instance_uid[:_LONGEST_UID],
+            study_uid=record.study_uid if record else "",
+            code=_code(error),
+            text=str(error),
+            path=record.path if record else None,
+            calling_ae=arrived.calling_ae,
+            address=arrived.address,
+        )
+        try:
+            self._index.add_set_aside(item)
+        except SQLAlchemyError as failure:
+            msg = "the index cannot be written"
+            raise SetupError(msg) from failure
+
+    def _address(self, header: InstanceHeader) -> Address:
+        return Address(
+            tenant=self._index.tenant,
+            study_uid=header.study.study_uid,
+            series_uid=header.series.series_uid,
+            instance_uid=header.instance_uid,
+        )
+
+    def _record(self, arrived: _Arrived, header: InstanceHeader, kept: Kept) -> StoredInstance:
+        return StoredInstance(
+            study_uid=header.study.study_uid,
+            series_uid=header.series.series_uid,
+            instance_uid=header.instance_uid,
+            sop_class_uid=header.sop_class_uid,
+            transfer_syntax_uid=header.transfer_syntax_uid,
+            path=kept.path,
+            size=kept.size,
+            sha256=kept.sha256,
+            origin=arrived.origin,
+            received_at=self._clock(),
+            calling_ae=arrived.calling_ae,
+            address=arrived.address,
+            instance_number=header.instance_number,
+        )
+
+
+def _code(error: WetreadError) -> str:
+    """Return the name of the error as a reason code: ``OtherPatient`` gives ``OTHER_PATIENT``."""
+    return re.sub(r"(?<=.)(?=[A-Z])", "_", type(error).__name__).upper()

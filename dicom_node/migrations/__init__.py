@@ -1,0 +1,1 @@
+"""Schema migrations, run by `dicom_node.schema.upgrade`."""

@@ -1,0 +1,110 @@
+"""Who we talk to: configured peers, and who may associate with us (PS3.8 9.3.4)."""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imaging.identity import AETitle
+
+REJECTED_PERMANENT = 1
+SERVICE_USER = 1
+CALLING_AE_NOT_RECOGNIZED = 3
+CALLED_AE_NOT_RECOGNIZED = 7
+
+_IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A configured application entity.
+
+    `host` is a name, an address or, for a peer we never call, a network such as ``10.2.0.0/16``.
+    `may_send`: it may store instances here. `query`: it answers Study Root C-FIND.
+    `deliver`: it gets the results.
+    """
+
+    name: str
+    ae_title: AETitle
+    host: str
+    port: int
+    may_send: bool = True
+    query: bool = False
+    deliver: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A-ASSOCIATE-RJ: result, source and reason of PS3.8 table 9-21, and a sentence for the log."""
+
+    result: int
+    source: int
+    reason: int
+    text: str
+
+
+NO_ROOM = Rejection(result=2, source=3, reason=1, text="no free space: temporary congestion")
+
+
+def resolve(host: str) -> frozenset[str]:
+    """Return the addresses of a host name; none when it has none."""
+    try:
+        return frozenset(str(found[4][0]) for found in socket.getaddrinfo(host, None))
+    except OSError:
+        return frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssociationPolicy:
+    """Who may associate with us under which title; `resolve` gives the addresses of a host name."""
+
+    ae_title: AETitle
+    peers: tuple[Peer, ...] = ()
+    allow_unknown: bool = False
+    allow_unknown_loopback: bool = True
+    check_called: bool = True
+    resolve: Callable[[str], frozenset[str]] = resolve
+
+    def refusal(self, calling_ae: str, called_ae: str, address: str) -> Rejection | None:
+        """Return why this requestor is refused, or ``None``.
+
+        A known title from a foreign address gets the same answer as an unknown title.
+        """
+        if self.check_called and called_ae.strip() != self.ae_title:
+            text = "the called AE title is not ours"
+            return _rejection(CALLED_AE_NOT_RECOGNIZED, text)
+        if self.peer(calling_ae, address) is None and not self._stranger_allowed(address):
+            text = "the calling AE title is not that of a configured peer at this address"
+            return _rejection(CALLING_AE_NOT_RECOGNIZED, text)
+        return None
+
+    def may_store(self, calling_ae: str, address: str) -> bool:
+        """Whether this requestor, once associated, may store instances."""
+        peer = self.peer(calling_ae, address)
+        return self._stranger_allowed(address) if peer is None else peer.may_send
+
+    def peer(self, calling_ae: str, address: str) -> Peer | None:
+        """Return the configured peer with this title at this address."""
+        title, parsed = calling_ae.strip(), _parsed(address)
+        named = (peer for peer in self.peers if peer.ae_title == title)
+        return next((peer for peer in named if self._is_at(peer.host, parsed)), None)
+
+    def _is_at(self, host: str, address: _IPAddress) -> bool:
+        try:
+            return address in ipaddress.ip_network(host, strict=False)
+        except ValueError:
+            return any(_parsed(found) == address for found in self.resolve(host))
+
+    def _stranger_allowed(self, address: str) -> bool:
+        return self.allow_unknown or (self.allow_unknown_loopback and _parsed(address).is_loopback)
+
+
+def _rejection(reason: int, text: str) -> Rejection:
+    return Rejection(result=REJECTED_PERMANENT, source=SERVICE_USER, reason=reason, text=text)
+
+
+def _parsed(address: str) -> _IPAddress:
+    """Return the address; IPv4 written as IPv6 (``::ffff:a.b.c.d``) becomes IPv4."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed

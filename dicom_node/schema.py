@@ -1,0 +1,266 @@
+"""Every table of Wetread, the engine for a database URL, and bringing a database up to date.
+
+Works alike on SQLite and PostgreSQL. `tenant` is part of every key. Times are Unix seconds, UTC.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import alembic.command
+import sqlalchemy as sa
+from alembic.config import Config
+from sqlalchemy.pool import ConnectionPoolEntry
+
+metadata = sa.MetaData()
+_BUSY_S = 30
+_BEGIN = "wetread_begin"
+_MIGRATION_LOCK = 0x57455452  # any constant: the advisory lock of PostgreSQL for migrations
+
+
+def _tenant() -> sa.Column[str]:
+    return sa.Column("tenant", sa.String(64), primary_key=True, server_default="default")
+
+
+def _text(name: str, *, key: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, primary_key=key, nullable=False)
+
+
+def _whole(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False)
+
+
+def _time(name: str, *, nullable: bool = True) -> sa.Column[float]:
+    return sa.Column(name, sa.Float(53), nullable=nullable)
+
+
+studies = sa.Table(
+    "studies",
+    metadata,
+    _tenant(),
+    _text("study_uid", key=True),
+    _text("patient_id"),
+    _text("patient_name"),
+    _text("birth_date"),
+    _text("sex"),
+    _text("accession_number"),
+    _text("study_id"),
+    _text("study_date"),
+    _text("study_time"),
+    _text("description"),
+    _text("sender"),
+    _text("sender_address"),
+    _time("first_received_at", nullable=False),
+    _time("last_received_at", nullable=False),
+    _whole("received"),  # instances received so far: the version that completion was decided on
+    _text("state"),  # receiving | complete
+    sa.Column("completeness", sa.Text),  # confirmed | quiet | limit
+    _text("completeness_text"),
+    sa.Column("content_digest", sa.Text),
+    _time("completed_at"),
+    sa.Index("studies_by_state", "tenant", "state"),
+    sa.Index("studies_by_patient", "tenant", "patient_id"),
+    sa.Index("studies_by_date", "tenant", "study_date"),
+)
+
+series = sa.Table(
+    "series",
+    metadata,
+    _tenant(),
+    _text("study_uid", key=True),
+    _text("series_uid", key=True),
+    _text("modality"),
+    sa.Column("number", sa.BigInteger),
+    _text("description"),
+    _text("body_part"),
+)
+
+instances = sa.Table(
+    "instances",
+    metadata,
+    _tenant(),
+    _text("instance_uid", key=True),
+    _text("series_uid"),
+    _text("study_uid"),
+    _text("sop_class_uid"),
+    _text("transfer_syntax_uid"),
+    _text("path"),
+    _whole("size"),
+    _text("sha256"),
+    _text("origin"),  # received | result
+    _time("received_at", nullable=False),
+    _text("calling_ae"),
+    _text("address"),
+    sa.Column("instance_number", sa.BigInteger),
+    sa.Index("instances_by_study", "tenant", "study_uid", "series_uid"),
+    sa.Index("instances_by_series", "tenant", "series_uid"),
+)
+
+set_aside = sa.Table(
+    "set_aside",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("tenant", sa.String(64), nullable=False, server_default="default"),
+    _time("received_at", nullable=False),
+    _text("instance_uid"),
+    _text("study_uid"),
+    _text("code"),
+    _text("text"),
+    sa.Column("path", sa.Text),
+    _text("calling_ae"),
+    _text("address"),
+    sa.Index("set_aside_by_time", "tenant", "received_at"),
+    sa.Index("set_aside_by_study", "tenant", "study_uid"),
+)
+
+workitems = sa.Table(
+    "workitems",
+    metadata,
+    _tenant(),
+    _text("workitem_uid", key=True),
+    _text("study_uid"),
+    _text("content_digest"),
+    _text("state"),  # SCHEDULED | IN PROGRESS | COMPLETED | CANCELED
+    _text("stage"),
+    _text("reason_code"),
+    _text("reason_text"),
+    _whole("priority"),
+    _time("created_at", nullable=False),
+    _time("started_at"),
+    _time("ended_at"),
+    sa.Column("timings", sa.JSON, nullable=False),
+    sa.Index("workitems_by_study", "tenant", "study_uid"),
+    sa.Index("workitems_by_state", "tenant", "state"),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    _tenant(),
+    _text("workitem_uid", key=True),
+    _text("series_uid", key=True),
+    _text("stack", key=True),
+    _text("model", key=True),
+    _text("study_uid"),
+    sa.Column("chosen", sa.Boolean, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Index("decisions_by_study", "tenant", "study_uid"),
+)
+
+findings = sa.Table(
+    "findings",
+    metadata,
+    _tenant(),
+    _text("workitem_uid", key=True),
+    _text("tracking_uid", key=True),
+    _text("study_uid"),
+    _text("series_uid"),
+    _text("model"),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Index("findings_by_study", "tenant", "study_uid"),
+)
+
+results = sa.Table(
+    "results",
+    metadata,
+    _tenant(),
+    _text("instance_uid", key=True),
+    _text("workitem_uid"),
+    _text("study_uid"),
+    _text("series_uid"),
+    _text("model"),
+    _text("kind"),
+    _text("sop_class_uid"),
+    _text("state"),  # valid | held
+    sa.Column("problems", sa.JSON, nullable=False),
+    _time("created_at", nullable=False),
+    sa.Column("superseded_by", sa.Text),
+    sa.Index("results_by_study", "tenant", "study_uid"),
+    sa.Index("results_by_workitem", "tenant", "workitem_uid"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    _tenant(),
+    _text("delivery_id", key=True),
+    _text("instance_uid"),
+    _text("workitem_uid"),
+    _text("study_uid"),
+    _text("destination"),
+    _text("state"),  # waiting | delivered | proven | failed
+    _whole("attempts"),
+    _text("last_error"),
+    _time("next_attempt_at"),
+    _time("delivered_at"),
+    _time("proven_at"),
+    _text("proof"),
+    sa.Index("deliveries_by_study", "tenant", "study_uid"),
+    sa.Index("deliveries_by_state", "tenant", "state"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("tenant", sa.String(64), nullable=False, server_default="default"),
+    _time("at", nullable=False),
+    _text("kind"),
+    _text("study_uid"),
+    _text("workitem_uid"),
+    _text("text"),
+    sa.Index("events_by_study", "tenant", "study_uid"),
+    sa.Index("events_by_time", "tenant", "at"),
+)
+
+
+def connect(url: str) -> sa.Engine:
+    """Return the engine for ``sqlite:///path`` or ``postgresql://...``.
+
+    SQLite keeps a write-ahead log and syncs at every commit; `writing` takes its write lock first,
+    so a transaction never fails half-way because another one came first.
+    """
+    parsed = sa.make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    # Parameters of a failing statement are patient data: they must not reach a log.
+    engine = sa.create_engine(
+        parsed, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=50
+    )
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Give a connection in a transaction that may write; committed at the end."""
+    with engine.connect() as connection:
+        connection.execution_options(**{_BEGIN: "IMMEDIATE"})
+        with connection.begin():
+            yield connection
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Bring the database to the newest schema; safe when several processes start at once."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1000}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    mode = connection.get_execution_options().get(_BEGIN, "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {mode}")

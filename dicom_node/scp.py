@@ -1,0 +1,189 @@
+"""The storage SCP: associations, C-ECHO and C-STORE."""
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydicom import Dataset
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import Event, EventHandlerType
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.transport import ThreadedAssociationServer
+
+from dicom_node.archive import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from dicom_node.ingest import Ingest, Stored
+from dicom_node.listener import LARGEST_PDU, listen, supported_contexts
+from dicom_node.peers import NO_ROOM, AssociationPolicy, Rejection
+from dicom_node.status import Status, status_of
+from imaging.errors import (
+    MalformedInstance,
+    NotAuthorized,
+    SopClassNotSupported,
+    StorageFull,
+    WetreadError,
+)
+
+_log = logging.getLogger(__name__)
+_COMMENT = 64  # Error Comment (0000,0902) is LO
+_STOP_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Where the node listens and what it bears. `idle_s`: a silent association ends after it."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - peers are other machines; the policy says which
+    port: int = 11112
+    maximum_associations: int = 100
+    idle_s: float = 300.0
+    tls: ssl.SSLContext | None = None
+
+
+class Node:
+    """The listening application entity.
+
+    `on_release` is told which studies got something new when the association that brought it ends,
+    in whatever way.
+    """
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        policy: AssociationPolicy,
+        on_release: Callable[[frozenset[str]], None],
+        *,
+        listening: Listening,
+    ) -> None:
+        self._ingest, self._policy, self._on_release = ingest, policy, on_release
+        self._listening = listening
+        self._ae = self._entity()
+        self._server: ThreadedAssociationServer | None = None
+        self._brought: dict[Association, set[str]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def port(self) -> int:
+        """The port listened on, also when 0 (any) was asked for."""
+        assert self._server is not None, "the node has not been started"
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Listen from now on; `OSError` when the port is taken."""
+        handlers: list[EventHandlerType] = [
+            (evt.EVT_REQUESTED, self._admit),
+            (evt.EVT_C_ECHO, self._echo),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_RELEASED, self._ended),
+            (evt.EVT_ABORTED, self._ended),
+            (evt.EVT_CONN_CLOSE, self._ended),
+        ]
+        address = (self._listening.host, self._listening.port)
+        self._server = listen(self._ae, address, handlers, tls=self._listening.tls)
+        _log.info("listening", extra={"ae_title": self._policy.ae_title, "port": self.port})
+
+    def stop(self, *, grace_s: float = 5.0) -> None:
+        """Accept no more; let open associations end, abort those that last beyond `grace_s`."""
+        if self._server is None:
+            return
+        self._server.shutdown()
+        deadline = time.monotonic() + grace_s
+        while self._ae.active_associations and time.monotonic() < deadline:
+            time.sleep(_STOP_POLL_S)
+        self._ae.shutdown()
+        self._server = None
+
+    def _entity(self) -> ApplicationEntity:
+        ae = ApplicationEntity(self._policy.ae_title)
+        ae.supported_contexts = supported_contexts()
+        ae.implementation_class_uid = IMPLEMENTATION_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION
+        ae.maximum_associations = self._listening.maximum_associations
+        ae.maximum_pdu_size = LARGEST_PDU
+        ae.network_timeout = self._listening.idle_s
+        return ae
+
+    def _admit(self, event: Event) -> None:
+        requestor = event.assoc.requestor
+        assert isinstance(requestor.primitive, A_ASSOCIATE)
+        calling, called = requestor.primitive.calling_ae_title, requestor.primitive.called_ae_title
+        refusal = self._policy.refusal(calling, called, requestor.address) or self._no_room()
+        if refusal is None:
+            return
+        _log.warning(
+            "association refused",
+            extra={"calling_ae": calling, "address": requestor.address, "why": refusal.text},
+        )
+        event.assoc.acse.send_reject(refusal.result, refusal.source, refusal.reason)
+        event.assoc.kill()  # returns once the answer is out; else the socket closes before it
+
+    def _no_room(self) -> Rejection | None:
+        try:
+            self._ingest.require_space()
+        except StorageFull:
+            return NO_ROOM
+        return None
+
+    def _echo(self, _event: Event) -> int:
+        return Status.SUCCESS
+
+    def _store(self, event: Event) -> int | Dataset:
+        try:
+            stored = self._keep(event)
+        except WetreadError as error:
+            self._log_refusal(event, error)
+            return _answer(status_of(error), str(error))
+        if stored.wakes_study:
+            with self._lock:
+                self._brought.setdefault(event.assoc, set()).add(stored.record.study_uid)
+        return Status.SUCCESS
+
+    def _keep(self, event: Event) -> Stored:
+        request, requestor = event.request, event.assoc.requestor
+        assert isinstance(request, C_STORE)
+        if not self._policy.may_store(requestor.ae_title, requestor.address):
+            raise NotAuthorized
+        if request.AffectedSOPClassUID != event.context.abstract_syntax:
+            raise SopClassNotSupported
+        if request.DataSet is None:
+            msg = "there is no data set"
+            raise MalformedInstance(msg)
+        return self._ingest.store(
+            request.DataSet.getvalue(),
+            sop_class_uid=str(request.AffectedSOPClassUID),
+            instance_uid=str(request.AffectedSOPInstanceUID),
+            transfer_syntax_uid=str(event.context.transfer_syntax),
+            calling_ae=requestor.ae_title,
+            address=requestor.address,
+        )
+
+    def _log_refusal(self, event: Event, error: WetreadError) -> None:
+        assert isinstance(event.request, C_STORE)
+        _log.warning(
+            "instance refused",
+            extra={
+                "calling_ae": event.assoc.requestor.ae_title,
+                "address": event.assoc.requestor.address,
+                "instance": event.request.AffectedSOPInstanceUID,
+                "status": f"{status_of(error):04X}",
+                "why": type(error).__name__,
+            },
+        )
+
+    def _ended(self, event: Event) -> None:
+        with self._lock:
+            study_uids = self._brought.pop(event.assoc, None)
+        if study_uids:
+            self._on_release(frozenset(study_uids))
+
+
+def _answer(status: Status, comment: str) -> Dataset:
+    ds = Dataset()
+    ds.Status = status
+    ds.ErrorComment = comment.encode("ascii", "replace").decode()[:_COMMENT]
+    return ds

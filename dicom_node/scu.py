@@ -1,0 +1,175 @@
+"""Asking peers: C-ECHO and Study Root C-FIND, each on an association of its own."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pydicom import Dataset
+from pynetdicom import _config, evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.events import Event
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
+
+from dicom_node.archive import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from dicom_node.listener import LARGEST_PDU, send_at_once
+from dicom_node.peers import Peer
+from imaging.identity import AETitle
+
+_log = logging.getLogger(__name__)
+_SUCCESS = 0x0000
+_PLAIN = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds to wait for a peer to connect and to answer each message."""
+
+    connect_s: float = 5.0
+    reply_s: float = 60.0
+
+
+def echo(peer: Peer, *, ae_title: AETitle, timeouts: Timeouts | None = None) -> str | None:
+    """Return what is wrong with the way to `peer`, or ``None`` when it answers C-ECHO."""
+    with association(peer, [build_context(Verification)], ae_title, timeouts=timeouts) as opened:
+        if not opened.is_established:
+            return problem(opened)
+        if not opened.accepted_contexts:
+            return "the peer does not accept Verification"
+        status = opened.send_c_echo().get("Status")
+        if status == _SUCCESS:
+            return None
+        return "no answer to C-ECHO" if status is None else f"C-ECHO status {status:04X}"
+
+
+def series_counts(
+    peer: Peer, study_uid: str, *, ae_title: AETitle, timeouts: Timeouts | None = None
+) -> Mapping[str, int] | None:
+    """Return how many instances of each series of a study the peer has.
+
+    ``None`` when it gives no usable answer; empty when it does not know the study. Where it leaves
+    out Number of Series Related Instances (0020,1209), which is optional, instances are counted.
+    """
+    keys = Dataset()
+    keys.QueryRetrieveLevel = "SERIES"
+    keys.StudyInstanceUID = study_uid
+    keys.SeriesInstanceUID = ""
+    keys.NumberOfSeriesRelatedInstances = ""
+    with _finder(peer, ae_title, timeouts) as opened:
+        found = _find(opened, keys)
+        if found is None:
+            return None
+        counts = {_series(answer): _size(opened, study_uid, answer) for answer in found}
+    known = {uid: count for uid, count in counts.items() if count is not None}
+    return known if len(known) == len(counts) else None
+
+
+def stored_instances(
+    peer: Peer,
+    study_uid: str,
+    series_uid: str,
+    *,
+    ae_title: AETitle,
+    timeouts: Timeouts | None = None,
+) -> frozenset[str]:
+    """Return the UIDs of the instances of a series that the peer says it has."""
+    with _finder(peer, ae_title, timeouts) as opened:
+        found = _find(opened, _instance_keys(study_uid, series_uid)) or ()
+    return frozenset(str(answer.get("SOPInstanceUID", "")) for answer in found)
+
+
+@contextmanager
+def association(
+    peer: Peer,
+    contexts: Sequence[PresentationContext],
+    ae_title: AETitle,
+    *,
+    timeouts: Timeouts | None = None,
+) -> Iterator[Association]:
+    """Give an association with `peer`, established or not; it ends with the block."""
+    waits = timeouts or Timeouts()
+    _config.LOG_HANDLER_LEVEL = "none"  # those handlers render every message, patients included
+    ae = ApplicationEntity(ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION
+    ae.connection_timeout = waits.connect_s
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = waits.reply_s
+    opened = ae.associate(
+        peer.host,
+        peer.port,
+        contexts=list(contexts),
+        ae_title=peer.ae_title,
+        max_pdu=LARGEST_PDU,
+        evt_handlers=[(evt.EVT_CONN_OPEN, _prepare)],
+    )
+    try:
+        yield opened
+    finally:
+        if opened.is_established:
+            opened.release()
+
+
+def problem(opened: Association) -> str:
+    """Return why an association is not established, in words."""
+    if opened.is_rejected:
+        answer = opened.acceptor.primitive
+        return f"the peer refused the association: {answer.reason_str}" if answer else "refused"
+    if opened.is_aborted:
+        return "the association was aborted or the peer cannot be reached"
+    return "the peer cannot be reached"
+
+
+@contextmanager
+def _finder(peer: Peer, ae_title: AETitle, timeouts: Timeouts | None) -> Iterator[Association]:
+    context = build_context(StudyRootQueryRetrieveInformationModelFind, _PLAIN)
+    with association(peer, [context], ae_title, timeouts=timeouts) as opened:
+        yield opened
+
+
+def _find(opened: Association, keys: Dataset) -> list[Dataset] | None:
+    """Return the matches; ``None`` when the peer does not answer properly to the end."""
+    if not opened.is_established or not opened.accepted_contexts:
+        return None
+    found: list[Dataset] = []
+    last: int | None = None
+    try:
+        for status, answer in opened.send_c_find(keys, StudyRootQueryRetrieveInformationModelFind):
+            last = status.get("Status")
+            if answer is not None:
+                found.append(answer)
+    except (ValueError, RuntimeError):
+        _log.warning("C-FIND failed", extra={"peer": opened.acceptor.ae_title}, exc_info=True)
+        return None
+    return found if last == _SUCCESS else None
+
+
+def _instance_keys(study_uid: str, series_uid: str) -> Dataset:
+    keys = Dataset()
+    keys.QueryRetrieveLevel = "IMAGE"
+    keys.StudyInstanceUID = study_uid
+    keys.SeriesInstanceUID = series_uid
+    keys.SOPInstanceUID = ""
+    return keys
+
+
+def _series(answer: Dataset) -> str:
+    return str(answer.get("SeriesInstanceUID", ""))
+
+
+def _size(opened: Association, study_uid: str, answer: Dataset) -> int | None:
+    try:
+        return int(answer.NumberOfSeriesRelatedInstances)
+    except (AttributeError, TypeError, ValueError):
+        instances = _find(opened, _instance_keys(study_uid, _series(answer)))
+        return None if instances is None else len(instances)
+
+
+def _prepare(event: Event) -> None:
+    wrapped = event.assoc.dul.socket
+    if wrapped is not None and wrapped.socket is not None:
+        send_at_once(wrapped.socket)

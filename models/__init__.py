@@ -1,0 +1,1 @@
+"""What the AI is: model packages, runtimes, preprocessing, inference and interpretation."""

@@ -1,0 +1,186 @@
+"""Run a package on a volume: the numbers the network gives, in the patient's frame."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.errors import InferenceFailed
+from imaging.findings import Mask
+from imaging.volume import Volume
+from models.manifest import Activation, Manifest, Mode, Sizing
+from models.package import Package
+from models.preprocess import (
+    Block,
+    cropped,
+    prepared,
+    restored,
+    scale_of,
+    sized,
+    turn_to,
+    turned,
+)
+from models.runtime import Array, Runner, Sessions
+from models.sliding import sliding_window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LabelMaps:
+    """Probability, float32, (label, slice, row, column), on the source grid.
+
+    Labels are in the order of the manifest. `model_seconds` is the time in the network.
+    """
+
+    probability: Array
+    model_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceClasses:
+    """Class probabilities of one slice.
+
+    `center_mm` is the LPS position of its middle; `instance_uid` is the source image, or None when
+    the slice was cut across several.
+    """
+
+    center_mm: tuple[float, float, float]
+    instance_uid: str | None
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesClasses:
+    """Class probabilities of the slices that were read.
+
+    Attributes
+    ----------
+    slices
+        In order along the first axis of the network's input.
+    outside
+        Slices left out because the gate's mask has too little area there.
+    between
+        Slices left out by the step.
+    model_seconds
+        The time in the network.
+    """
+
+    slices: tuple[SliceClasses, ...]
+    outside: int
+    between: int
+    model_seconds: float
+
+
+Prediction: TypeAlias = LabelMaps | SeriesClasses
+
+
+def predict(
+    package: Package, volume: Volume, *, sessions: Sessions, masks: Mapping[str, Mask]
+) -> Prediction:
+    """Return what the network of `package` says about `volume`.
+
+    `masks` holds, by package name, masks on the grid of `volume` from the packages that this one
+    uses; where the gate's mask is missing no slice is read.
+
+    Raises
+    ------
+    InferenceFailed
+        The network failed, or its output is not what the manifest says.
+    PackageInvalid
+        The network cannot be loaded.
+    """
+    runner = sessions.runner(package)
+    if package.manifest.inference.mode is Mode.SLICES:
+        return _series_classes(package.manifest, volume, runner, masks)
+    return _label_maps(package.manifest, volume, runner)
+
+
+def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps:
+    spec, inference = manifest.input, manifest.inference
+    block = prepared(Block(voxels=volume.voxels, grid=volume.grid), spec)
+    scaled = scale_of(block.voxels, spec.intensity)(block.voxels)
+    image = np.repeat(scaled[np.newaxis], spec.channels, axis=0)
+
+    def network(patches: Array) -> Array:
+        return _activated(_through(runner, patches, manifest), inference.activation)
+
+    if inference.patch:
+        output = sliding_window(
+            image,
+            network,
+            patch=inference.patch,
+            overlap=inference.overlap,
+            blending=inference.blending,
+            batch=inference.batch,
+        )
+    else:
+        output = network(image[np.newaxis])[0]
+    channels = [label.channel for label in manifest.labels]
+    if output.shape[1:] != block.grid.shape or output.shape[0] <= max(channels):
+        msg = f"the network gave {output.shape} for an image of {block.grid.shape}"
+        raise InferenceFailed(msg)
+    maps = [restored(output[channel], block.grid, volume.grid) for channel in channels]
+    return LabelMaps(probability=np.stack(maps), model_seconds=runner.seconds)
+
+
+def _through(runner: Runner, images: Array, manifest: Manifest) -> Array:
+    """Run (batch, channel, ...) images in the channel layout of the network; the same comes back."""
+    if not manifest.input.channels_last:
+        return runner(images)
+    output = runner(np.moveaxis(images, 1, -1))
+    return np.moveaxis(output, -1, 1)
+
+
+def _activated(output: Array, activation: Activation) -> Array:
+    """Apply the activation over axis 1."""
+    match activation:
+        case Activation.NONE:
+            return output
+        case Activation.SIGMOID:
+            return np.exp(-np.logaddexp(np.float32(0.0), -output))
+        case Activation.SOFTMAX:
+            powers = np.exp(output - output.max(axis=1, keepdims=True))
+            return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _series_classes(
+    manifest: Manifest, volume: Volume, runner: Runner, masks: Mapping[str, Mask]
+) -> SeriesClasses:
+    spec, inference = manifest.input, manifest.inference
+    block = turned(Block(voxels=volume.voxels, grid=volume.grid), spec.axes)
+    inside = _gated(manifest, volume, masks)
+    step = max(round(inference.step_mm / block.grid.spacing_mm[0]), 1)
+    chosen = inside[(len(inside) - 1) % step // 2 :: step]  # as much left out below as above
+    scale = scale_of(block.voxels, spec.intensity)
+    images = [scale(_slice(block, int(index), manifest)) for index in chosen]
+    probabilities = _in_batches(images, manifest, runner)
+    return SeriesClasses(
+        slices=_located(chosen, probabilities, block, volume, spec.axes),
+        outside=block.grid.shape[0] - len(inside),
+        between=len(inside) - len(chosen),
+        model_seconds=runner.seconds,
+    )
+
+
+def _gated(
+    manifest: Manifest, volume: Volume, masks: Mapping[str, Mask]
+) -> NDArray[np.intp]:
+    """Indices, along the first axis of the network's input, of the slices worth reading."""
+    turn = turn_to(manifest.input.axes, volume.grid)
+    gate = manifest.inference.gate
+    if not gate:
+        return np.arange(turn.grid(volume.grid).shape[0])
+    if gate not in masks:
+        return np.arange(0)
+    areas = turn.array(masks[gate]).sum(axis=(1, 2))
+    return np.nonzero(areas >= max(manifest.inference.gate_fraction * areas.max(), 1))[0]
+
+
+def _slice(block: Block, index: int, manifest: Manifest) -> Array:
+    """Return slice `index`, (channel, row, column), cropped and sized."""
+    spec = manifest.input
+    one = Block(voxels=block.voxels[index : index + 1], grid=_slice_grid(block, index))
+    one = cropped(one) if spec.crop else one
+    size = (1, *spec.size[1:]) if spec.size else None
+    return np.repeat(sized(one, spec.sizing, size).voxels, spec.channels, axis=0)

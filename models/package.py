@@ -1,0 +1,105 @@
+"""A model package: a folder with `model.toml`, the weights, and nothing that could run code."""
+
+import hashlib
+import pickletools
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging.errors import PackageInvalid
+from imaging.findings import Algorithm
+from imaging.identity import derived_uid
+from models.manifest import FILE_NAME, Manifest, read_manifest
+
+_PICKLED_NAMES = frozenset((".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib"))
+_PROBE_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A readable package; `digest` covers the name and content of every file in `folder`."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+
+    @property
+    def weights(self) -> Path:
+        """The file with the network."""
+        return self.folder / self.manifest.file
+
+    def algorithm(self, settings_digest: str) -> Algorithm:
+        """Return how results name this package; `device_uid` follows the digest."""
+        manifest = self.manifest
+        return Algorithm(
+            name=manifest.name,
+            version=manifest.version,
+            title=manifest.title,
+            manufacturer=manifest.manufacturer,
+            digest=self.digest,
+            settings_digest=settings_digest,
+            device_uid=derived_uid("device", manifest.name, self.digest),
+        )
+
+
+def read_package(folder: Path) -> Package:
+    """Return the package in `folder`.
+
+    Raises
+    ------
+    PackageInvalid
+        The message names every problem of the manifest and the files, one to a line.
+    """
+    files = _files(folder)
+    problems = [f"{file.name} is pickled: it could run code" for file in files if _pickled(file)]
+    try:
+        manifest = read_manifest(folder / FILE_NAME)
+    except PackageInvalid as error:
+        raise PackageInvalid("\n".join([*problems, str(error)])) from error
+    if not (folder / manifest.file).is_file():
+        problems.append(f"{manifest.file} is missing")
+    elif not manifest.file.endswith(".onnx"):
+        problems.append(f"{manifest.file} is not ONNX")
+    if problems:
+        raise PackageInvalid("\n".join(problems))
+    return Package(folder=folder, manifest=manifest, digest=digest_of(folder))
+
+
+def digest_of(folder: Path) -> str:
+    """Return the SHA-256 over name and content of every file in `folder`, in name order."""
+    total = hashlib.sha256()
+    for file in _files(folder):
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").digest()
+        total.update(file.relative_to(folder).as_posix().encode() + b"\0" + content)
+    return total.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    found = sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix())
+    links = [path.name for path in found if path.is_symlink()]
+    if links:
+        msg = f"links are not allowed in a package: {', '.join(links)}"
+        raise PackageInvalid(msg)
+    return [path for path in found if path.is_file()]
+
+
+def _pickled(file: Path) -> bool:
+    """Whether a file is a pickle by its name or, as many .bin files, by its content."""
+    if file.suffix.lower() in _PICKLED_NAMES:
+        return True
+    if zipfile.is_zipfile(file):  # what torch.save writes
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith(".pkl") for name in archive.namelist())
+    with file.open("rb") as stream:
+        return _starts_as_pickle(stream.read(_PROBE_BYTES))
+
+
+def _starts_as_pickle(start: bytes) -> bool:
+    if not start.startswith(b"\x80"):  # every pickle since protocol 2 begins with PROTO
+        return False
+    opcodes = pickletools.genops(start)
+    try:
+        return next(opcodes)[0].name == "PROTO" and bool(next(opcodes))
+    except (ValueError, StopIteration):
+        return False

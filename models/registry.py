@@ -1,0 +1,101 @@
+"""The folder of installed packages: list, get, add, remove."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging.errors import NotFound, PackageInvalid
+from models.package import Package, read_package
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenPackage:
+    """An installed package that cannot be used, and why."""
+
+    name: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Packages in `folder`, one subfolder each, named like the package."""
+
+    folder: Path
+
+    def list(self) -> tuple[Package | BrokenPackage, ...]:
+        """Return every installed package in name order; a broken one does not hide the others."""
+        return tuple(self._entry(name) for name in self._names())
+
+    def get(self, name: str) -> Package:
+        """Return an installed package, read and hashed anew.
+
+        Raises
+        ------
+        NotFound
+            There is none of this name.
+        PackageInvalid
+            It is installed but broken.
+        """
+        if name not in self._names():
+            msg = f"there is no model {name!r}"
+            raise NotFound(msg)
+        package = read_package(self.folder / name)
+        if package.manifest.name != name:
+            msg = f"the folder is named {name}, the model {package.manifest.name}"
+            raise PackageInvalid(msg)
+        return package
+
+    def add(self, source: Path) -> Package:
+        """Install a copy of the package in `source`, in place of one of the same name if any.
+
+        The copy is validated before it is moved into place by renaming, so that no reader ever sees
+        half a package.
+
+        Raises
+        ------
+        PackageInvalid
+            The package is not valid; what is installed stays as it is.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as temporary:
+            copy = Path(temporary) / "new"
+            read_package(source)  # before copying: nothing large, linked or pickled is copied
+            shutil.copytree(source, copy)
+            name = read_package(copy).manifest.name
+            target = self.folder / name
+            if target.exists():
+                target.rename(Path(temporary) / "old")
+            copy.rename(target)
+        return self.get(name)
+
+    def remove(self, name: str) -> None:
+        """Delete an installed package, broken or not.
+
+        Raises
+        ------
+        NotFound
+            There is none of this name.
+        """
+        if name not in self._names():
+            msg = f"there is no model {name!r}"
+            raise NotFound(msg)
+        with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as temporary:
+            (self.folder / name).rename(Path(temporary) / "old")
+
+    def _names(self) -> tuple[str, ...]:
+        if not self.folder.is_dir():
+            return ()
+        return tuple(
+            sorted(
+                path.name
+                for path in self.folder.iterdir()
+                if path.is_dir() and not path.name.startswith(".")
+            )
+        )
+
+    def _entry(self, name: str) -> Package | BrokenPackage:
+        try:
+            return self.get(name)
+        except (PackageInvalid, OSError) as error:
+            return BrokenPackage(name=name, problems=tuple(str(error).splitlines()))

@@ -1,0 +1,154 @@
+"""Array in, array out: networks on ONNX Runtime, kept loaded, one call at a time on each device."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from imaging.errors import InferenceFailed, PackageInvalid
+from models.device import Device, usable
+from models.package import Package
+
+Array = NDArray[np.float32]
+
+_LOAD_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+_RUN_ERRORS = (*_LOAD_ERRORS, ort_errors.EPFail)
+_QUIET = 3  # ONNX Runtime log severity: errors only
+
+
+class Session(Protocol):
+    """A loaded network on one device."""
+
+    def run(self, array: Array) -> Array:
+        """Return the network's first output; raises `InferenceFailed`."""
+        ...
+
+
+Opener = Callable[[Path, Device, int], Session]
+
+
+class OnnxSession:
+    """A network with one input, loaded by ONNX Runtime."""
+
+    def __init__(self, path: Path, device: Device, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = _QUIET
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, sess_options=options, providers=[device.provider]
+            )
+        except _LOAD_ERRORS as error:
+            msg = f"the network cannot be loaded on {device.name}: {error}"
+            raise PackageInvalid(msg) from error
+        if device.provider not in self._session.get_providers():
+            msg = f"{device.name} does not answer"
+            raise InferenceFailed(msg)
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, array: Array) -> Array:
+        """Return the network's first output; raises `InferenceFailed`."""
+        try:
+            first, *_ = self._session.run(None, {self._input: array})
+        except _RUN_ERRORS as error:
+            msg = f"the network failed on an input of shape {array.shape}: {error}"
+            raise InferenceFailed(msg) from error
+        return np.asarray(first, dtype=np.float32)
+
+
+@dataclass(slots=True)
+class Sessions:
+    """Loaded networks by package digest and device.
+
+    Each device runs one network at a time: two at once are slower than one after the other and may
+    not fit its memory. What fails on a device is tried on the next; the CPU is the last.
+
+    Attributes
+    ----------
+    threads
+        Threads within one call on the CPU; 0 lets ONNX Runtime choose.
+    devices
+        In order of preference.
+    opener
+        Loads a network on a device.
+    """
+
+    threads: int = 0
+    devices: tuple[Device, ...] = field(
+        default_factory=lambda: usable(onnxruntime.get_available_providers())
+    )
+    opener: Opener = OnnxSession
+    _loaded: dict[tuple[str, str], Session] = field(default_factory=dict, init=False)
+    _loading: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _turns: dict[str, threading.Semaphore] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._turns = {device.name: threading.Semaphore(1) for device in self.devices}
+
+    def runner(self, package: Package) -> "Runner":
+        """Return what runs the network of `package` for one prediction."""
+        return Runner(self, package)
+
+    def run(self, package: Package, device: Device, array: Array) -> Array:
+        """Return the network's output on `device`, loading it first if need be.
+
+        Raises
+        ------
+        InferenceFailed
+            The device or the network failed.
+        PackageInvalid
+            The network cannot be loaded.
+        """
+        with self._turns[device.name]:
+            return self._session(package, device).run(array)
+
+    def _session(self, package: Package, device: Device) -> Session:
+        key = (package.digest, device.name)
+        with self._loading:
+            if key not in self._loaded:
+                self._loaded[key] = self.opener(package.weights, device, self.threads)
+            return self._loaded[key]
+
+
+class Runner:
+    """One network for one prediction: callable; counts the `seconds` it took.
+
+    After a failure it stays on the next device, so that a prediction of many patches does not fail
+    anew for each one.
+    """
+
+    def __init__(self, sessions: Sessions, package: Package) -> None:
+        self._sessions = sessions
+        self._package = package
+        self._devices = list(sessions.devices)
+        self.seconds = 0.0
+
+    def __call__(self, array: Array) -> Array:
+        """Return the network's output for `array`; raises `ModelError`."""
+        started = time.perf_counter()
+        result = self._run(np.ascontiguousarray(array, dtype=np.float32))
+        self.seconds += time.perf_counter() - started
+        return result
+
+    def _run(self, array: Array) -> Array:
+        while len(self._devices) > 1:
+            try:
+                return self._sessions.run(self._package, self._devices[0], array)
+            except (InferenceFailed, PackageInvalid):
+                self._devices.pop(0)
+        return self._sessions.run(self._package, self._devices[0], array)

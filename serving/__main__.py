@@ -1,0 +1,182 @@
+"""The command `wetread`."""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from imaging.errors import WetreadError
+from serving.logs import configure
+from serving.settings import Settings, load
+
+_EPILOG = """\
+examples:
+  wetread models install brain-extraction   fetch and convert a pretrained model
+  wetread check                             look at settings, ports, peers, models, disk
+  wetread serve                             receive, analyse and deliver until Ctrl-C
+  wetread inspect FOLDER                    what the series in a folder amount to
+  wetread analyse FOLDER -o OUT             analyse a folder without a server
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load(options.settings)
+        return int(options.run(settings, options))
+    except WetreadError as error:
+        sys.stderr.write(f"wetread: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wetread",
+        description="AI for the reading room: studies in by DICOM, findings back into the study.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"wetread {version('wetread')}")
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        help="settings file (default: wetread.toml here, if any)",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _process_commands(commands)
+    _look_commands(commands)
+    _folder_commands(commands)
+    _model_commands(commands)
+    return parser
+
+
+_Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _process_commands(commands: _Commands) -> None:
+    serve = commands.add_parser("serve", help="run node, worker and web, and restart what dies")
+    serve.set_defaults(run=_serve)
+    for name, text in (
+        ("node", "run only the DICOM listener"),
+        ("worker", "run only a worker"),
+        ("web", "run only the REST interface"),
+    ):
+        process = commands.add_parser(name, help=text)
+        process.set_defaults(run=_process, process=name)
+        if name == "worker":
+            process.add_argument(
+                "--slot", default="worker-0", help="name of this worker, stable across restarts"
+            )
+
+
+def _look_commands(commands: _Commands) -> None:
+    status = commands.add_parser(
+        "status", help="show studies, work, deliveries and why anything waits"
+    )
+    status.set_defaults(run=_status)
+    check = commands.add_parser("check", help="check settings, ports, peers, models and disk")
+    check.set_defaults(run=_check)
+
+
+def _folder_commands(commands: _Commands) -> None:
+    inspect = commands.add_parser("inspect", help="show what the series in a folder amount to")
+    inspect.add_argument("folder", type=Path)
+    inspect.add_argument(
+        "--json", action="store_true", help="print one JSON array on standard output"
+    )
+    inspect.set_defaults(run=_inspect)
+    analyse = commands.add_parser("analyse", help="analyse a folder without a server")
+    analyse.add_argument("folder", type=Path)
+    analyse.add_argument("-o", "--output", type=Path, required=True, help="folder for results")
+    analyse.add_argument("--model", help="run only this installed model")
+    analyse.set_defaults(run=_analyse)
+
+
+def _model_commands(commands: _Commands) -> None:
+    models = commands.add_parser("models", help="list, install, add, show or remove model packages")
+    actions = models.add_subparsers(title="actions", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="list installed packages and recipes")
+    listing.set_defaults(run=_models, action="list")
+    for name, argument, text in (
+        ("install", "name", "fetch a pretrained model by its recipe, convert and install it"),
+        ("add", "path", "install a package folder"),
+        ("show", "name", "show an installed package"),
+        ("remove", "name", "remove an installed package"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument(argument)
+        action.set_defaults(run=_models, action=name)
+
+
+def _stop_event() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _serve(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.supervisor import supervise
+
+    configure(settings.log, process="serve")
+    supervise(["--settings", str(options.settings)] if options.settings else [], _stop_event())
+    return 0
+
+
+def _process(settings: Settings, options: argparse.Namespace) -> int:
+    configure(settings.log, process=options.process)
+    stop = _stop_event()
+    run: Callable[..., None]
+    if options.process == "node":
+        from serving.node import run
+    elif options.process == "web":
+        from serving.web import run
+    else:
+        from serving.worker import run
+
+        run(settings, stop, slot=options.slot)
+        return 0
+    run(settings, stop)
+    return 0
+
+
+def _status(settings: Settings, _: argparse.Namespace) -> int:
+    from serving.commands.status import status
+
+    return status(settings)
+
+
+def _check(settings: Settings, _: argparse.Namespace) -> int:
+    from serving.commands.check import check
+
+    return check(settings)
+
+
+def _inspect(_: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.inspect import inspect
+
+    return inspect(options.folder, as_json=options.json)
+
+
+def _analyse(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.analyse import analyse
+
+    return analyse(settings, options.folder, options.output, model=options.model)
+
+
+def _models(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.models import models
+
+    argument = getattr(options, "name", None) or getattr(options, "path", "")
+    return models(settings, options.action, argument)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

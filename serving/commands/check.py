@@ -1,0 +1,103 @@
+"""`wetread check`: every problem of an installation at once."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from dicom_node.peers import Peer
+from dicom_node.scu import Timeouts, echo
+from imaging.errors import WetreadError
+from models.runtime import Sessions
+from serving.health import Health, answers
+from serving.parts import Parts
+from serving.settings import Settings
+
+_PEER_TIMEOUTS = Timeouts(connect_s=3.0, reply_s=5.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One thing looked at; `problem` is empty when all is well, `fatal` when it must be mended."""
+
+    what: str
+    problem: str = ""
+    remark: str = ""
+    fatal: bool = True
+
+
+def check(settings: Settings) -> int:
+    """Look at data folder, database, ports, peers and models; 1 when anything is wrong."""
+    console, wrong = Console(soft_wrap=True), False
+    for line in _lines(settings):
+        wrong = wrong or (bool(line.problem) and line.fatal)
+        mark = (
+            "[green]ok[/]" if not line.problem else "[red]no[/]" if line.fatal else "[yellow]--[/]"
+        )
+        console.print(
+            f"{mark}  {line.what}: {line.problem or line.remark or 'ok'}", highlight=False
+        )
+    return 1 if wrong else 0
+
+
+def _lines(settings: Settings) -> Iterator[Line]:
+    yield from _storage(settings)
+    yield _port("node", settings.node.host, settings.node.port)
+    yield _port("web", settings.web.host, settings.web.port)
+    for peer in settings.peers:
+        yield _peer(settings, peer)
+    if not settings.peers:
+        yield Line(what="peers", problem="none is configured; results stay here", fatal=False)
+    yield from _models(settings)
+    validator = shutil.which("dciodvfy")
+    yield Line(
+        what="dciodvfy",
+        problem="" if validator else "not installed (dicom3tools); own checks only",
+        fatal=False,
+    )
+
+
+def _storage(settings: Settings) -> Iterator[Line]:
+    folder = settings.data_folder
+    try:
+        parts = Parts(settings)
+        for name, problem in Health(settings, parts.index, parts.archive).parts().items():
+            if name != "node":  # its port is looked at apart: it need not run yet
+                yield Line(what=name, problem="" if problem == "ok" else problem)
+        writable = os.access(folder, os.W_OK)
+        free = f"{folder}, {parts.archive.free_bytes() / 2**30:.1f} GB free"
+        yield Line(what="data folder", problem="" if writable else "not writable", remark=free)
+    except (WetreadError, OSError) as error:
+        yield Line(what="data folder", problem=f"{folder}: {error}")
+
+
+def _port(name: str, host: str, port: int) -> Line:
+    running = answers(host, port)
+    remark = f"{host}:{port} answers" if running else f"{host}:{port} is free"
+    return Line(what=f"{name} port", remark=remark)
+
+
+def _peer(settings: Settings, peer: Peer) -> Line:
+    what = f"peer {peer.name} ({peer.ae_title} at {peer.host}:{peer.port})"
+    if not (peer.query or peer.deliver):
+        return Line(what=what, remark="only sends; not asked")
+    problem = echo(peer, ae_title=settings.node.ae_title, timeouts=_PEER_TIMEOUTS)
+    return Line(what=what, problem=problem or "", remark="answers C-ECHO")
+
+
+def _models(settings: Settings) -> Iterator[Line]:
+    registry = Parts(settings).registry
+    sessions = Sessions(device=settings.analysis.device, threads=settings.analysis.threads)
+    for package in registry.packages():
+        what = f"model {package.manifest.name} {package.manifest.version}"
+        try:
+            sessions.load(package)
+            yield Line(what=what, remark=f"loads; digest {package.digest[:12]}")
+        except WetreadError as error:
+            yield Line(what=what, problem=str(error))
+    for broken in registry.broken():
+        yield Line(what=f"model {broken.name}", problem="; ".join(broken.problems))
+    if not registry.packages():
+        yield Line(what="models", problem="none is installed: wetread models list", fatal=False)

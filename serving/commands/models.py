@@ -1,0 +1,54 @@
+"""`wetread models`: list, install, add, show and remove model packages."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from models.catalog import install, recipes
+from models.package import Package
+from serving.parts import Parts
+from serving.settings import Settings
+
+
+def models(settings: Settings, action: str, argument: str) -> int:
+    """Carry out one action on the installed packages."""
+    registry, console = Parts(settings).registry, Console(soft_wrap=True)
+    if action == "list":
+        _print_list(settings, console)
+    elif action == "install":
+        package = install(argument, registry, settings.data_folder / "downloads")
+        console.print(f"installed {_named(package)}")
+    elif action == "add":
+        console.print(f"installed {_named(registry.add(Path(argument)))}")
+    elif action == "show":
+        _print_card(registry.get(argument), console)
+    else:
+        registry.remove(argument)
+        console.print(f"removed {argument}")
+    return 0
+
+
+def _named(package: Package) -> str:
+    manifest = package.manifest
+    return f"{manifest.name} {manifest.version} ({package.digest[:12]})"
+
+
+def _print_list(settings: Settings, console: Console) -> None:
+    registry = Parts(settings).registry
+    table = Table("model", "version", "task", "state", "what it does")
+    installed = {package.manifest.name: package.manifest for package in registry.packages()}
+    for manifest in installed.values():
+        row = (manifest.name, manifest.version, manifest.task, "installed", manifest.title)
+        table.add_row(*row)
+    for broken in registry.broken():
+        table.add_row(broken.name, "", "", "broken", "; ".join(broken.problems))
+    for name, recipe in recipes().items():
+        if name not in installed:
+            table.add_row(name, "", "", "wetread models install", recipe.title)
+    console.print(table)
+
+
+def _print_card(package: Package, console: Console) -> None:
+    console.print((package.folder / "model.toml").read_text(encoding="utf-8"), markup=False)
+    console.print(f"folder {package.folder}\ndigest {package.digest}", highlight=False)

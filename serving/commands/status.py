@@ -1,0 +1,64 @@
+"""`wetread status`: studies, work, deliveries and models, and why anything waits."""
+
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from dicom_node.records import StudyFilter
+from serving.parts import Parts
+from serving.settings import Settings
+from serving.study_view import StudyViews
+
+_SHOWN = 20
+
+
+def status(settings: Settings) -> int:
+    """Print what is here and what waits for what."""
+    parts, console = Parts(settings), Console()
+    counts = parts.index.counts()
+    console.print(
+        f"{counts.studies} studies ({counts.receiving} arriving), {counts.instances} instances, "
+        f"{counts.results} of them results, {counts.set_aside} refused or in conflict; "
+        f"{parts.archive.free_bytes() / 2**30:.1f} GB free"
+    )
+    _print_studies(parts, console)
+    _print_waiting(parts, console)
+    _print_models(parts, console)
+    return 0
+
+
+def _print_studies(parts: Parts, console: Console) -> None:
+    table = Table("study", "modality", "state", "analysed", "reason", title="last studies")
+    page = StudyViews(parts.index, parts.journal).listed(StudyFilter(), limit=_SHOWN, offset=0)
+    for study in page.studies:
+        analysed = "yes" if study.analysed else "no"
+        reason = study.reason or study.completeness_text
+        table.add_row(study.study_uid, study.modality, study.state, analysed, reason)
+    console.print(table)
+
+
+def _print_waiting(parts: Parts, console: Console) -> None:
+    table = Table("result", "destination", "state", "attempts", "next try", "problem")
+    now, items = time.time(), parts.journal.deliveries(state="waiting")
+    for item in (*items, *parts.journal.deliveries(state="failed"))[:_SHOWN]:
+        wait = f"in {max(0.0, item.next_attempt_at - now):.0f} s" if item.next_attempt_at else ""
+        table.add_row(
+            item.instance_uid,
+            item.destination,
+            item.state,
+            str(item.attempts),
+            wait,
+            item.last_error,
+        )
+    table.title = f"deliveries waiting or failed ({len(items)} waiting)"
+    console.print(table)
+
+
+def _print_models(parts: Parts, console: Console) -> None:
+    table = Table("model", "version", "digest", "problems", title="models")
+    for package in parts.registry.packages():
+        table.add_row(package.manifest.name, package.manifest.version, package.digest[:12], "")
+    for broken in parts.registry.broken():
+        table.add_row(broken.name, "", "", "; ".join(broken.problems))
+    console.print(table)

@@ -1,0 +1,163 @@
+"""The work engine: durable workflows that survive the death of any process.
+
+The only module that knows DBOS Transact. A workflow is an async function with JSON arguments whose
+steps are recorded as they end; after a crash it goes on behind its last recorded step. So every
+step must be safe to repeat. No pixel data and no patient data go into arguments or results.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+from dbos import EnqueueOptions as _EnqueueOptions
+
+from imaging.errors import NotFound
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Work in flight goes on under newer code: changed only on purpose, and new steps need a patch.
+_VERSION = "wf-1"
+_NAME = "wetread"
+_STUDY_QUEUE = "study"
+_POLL_S = 0.1
+_MAX_RECOVERIES = 5
+_ACTIVE = ("PENDING", "ENQUEUED", "DELAYED")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A workflow as the engine sees it."""
+
+    work_id: str
+    status: str
+    executor_id: str | None
+
+
+def workflow(name: str) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+    """Register an async function as the durable workflow `name`; before `Worker.launch`."""
+    return DBOS.workflow(name=name, max_recovery_attempts=_MAX_RECOVERIES)
+
+
+async def step(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run `function` off the event loop and record its JSON result, so that it is not run again."""
+    return await DBOS.run_step_async({"name": function.__name__}, function, *args, **kwargs)
+
+
+async def sleep(seconds: float) -> None:
+    """Wait durably: a restart goes on waiting for what is left."""
+    await DBOS.sleep_async(seconds)
+
+
+async def child(
+    function: Callable[Concatenate[str, P], Awaitable[R]],
+    work_id: str,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Callable[[], Awaitable[R]]:
+    """Start `function(work_id, ...)` as a durable child at once; the same id runs once.
+
+    Returns a function that waits for its result.
+    """
+    with SetWorkflowID(work_id):
+        handle = await DBOS.start_workflow_async(function, work_id, *args, **kwargs)  # type: ignore[arg-type]
+    return handle.get_result  # type: ignore[return-value]
+
+
+class Worker:
+    """The executing side. One in each worker process; `slot` is stable across restarts."""
+
+    def __init__(self, url: str, *, slot: str, studies_at_once: int, log_level: str) -> None:
+        prepare(url)
+        self._studies_at_once = studies_at_once
+        config: DBOSConfig = {
+            "name": _NAME,
+            "system_database_url": url,
+            "application_version": _VERSION,
+            "executor_id": slot,
+            "serializer": DBOSPortableJSONSerializer(),
+            "log_level": log_level.upper(),
+            "enable_otlp": False,
+            "notification_listener_polling_interval_sec": 1.0,
+        }
+        DBOS(config=config)
+
+    def launch(self) -> None:
+        """Start working: what this slot left unfinished goes on first."""
+        DBOS.listen_queues([_STUDY_QUEUE])
+        DBOS.launch()
+        DBOS.register_queue(
+            _STUDY_QUEUE,
+            worker_concurrency=self._studies_at_once,
+            polling_interval_sec=_POLL_S,
+            on_conflict="always_update",
+        )
+
+
+class Client:
+    """Everyone else's side: start, look at and steer work without executing any."""
+
+    def __init__(self, url: str) -> None:
+        prepare(url)
+        self._client = DBOSClient(
+            system_database_url=url, serializer=DBOSPortableJSONSerializer(), application_name=_NAME
+        )
+
+    def start(self, name: str, work_id: str, *args: object, priority: int) -> None:
+        """Enqueue workflow `name`; the same `work_id` again changes nothing."""
+        options: _EnqueueOptions = {
+            "workflow_name": name,
+            "queue_name": _STUDY_QUEUE,
+            "workflow_id": work_id,
+            "app_version": _VERSION,
+            "priority": priority,
+        }
+        self._client.enqueue(options, work_id, *args)
+
+    def find(self, work_id: str) -> Work:
+        """Return one workflow.
+
+        Raises
+        ------
+        NotFound
+            The engine does not know it.
+        """
+        found = self._client.list_workflows(workflow_ids=[work_id])
+        if not found:
+            msg = f"there is no workitem {work_id}"
+            raise NotFound(msg)
+        status = found[0]
+        return Work(work_id=work_id, status=status.status, executor_id=status.executor_id)
+
+    def cancel(self, work_ids: Sequence[str]) -> None:
+        """Stop workflows before their next step."""
+        self._client.cancel_workflows(list(work_ids))
+
+    def children(self, work_id: str) -> tuple[str, ...]:
+        """Return the ids of unfinished workflows that `work_id` started, by their common prefix."""
+        found = self._client.list_workflows(workflow_id_prefix=f"{work_id}/", status=list(_ACTIVE))
+        return tuple(status.workflow_id for status in found)
+
+
+def prepare(url: str) -> None:
+    """Make the engine's database ready, its schema brought up to date; safe in several processes.
+
+    An SQLite file gets a write-ahead log and is private to the user: who may write it may run code.
+    """
+    if not url.startswith("sqlite:///"):
+        DBOS.migrate(url)
+        return
+    path = Path(url.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(path, timeout=30)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+        DBOS.migrate(url)

@@ -1,0 +1,55 @@
+"""Whether the parts of an installation work, asked afresh each time."""
+
+import socket
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_node.archive import Archive
+from dicom_node.index import Index
+from imaging.errors import WetreadError
+from serving.settings import Settings
+
+_CONNECT_S = 2.0
+
+
+class Health:
+    """Asks database, storage and node."""
+
+    def __init__(self, settings: Settings, index: Index, archive: Archive) -> None:
+        self._settings, self._index, self._archive = settings, index, archive
+
+    def parts(self) -> dict[str, str]:
+        """Return each part with "ok" or its problem."""
+        return {"database": self._database(), "storage": self._storage(), "node": self._node()}
+
+    def _database(self) -> str:
+        try:
+            with self._index.engine.connect() as db:
+                db.execute(sa.text("SELECT 1"))
+        except SQLAlchemyError as error:
+            return f"the database does not answer: {type(error).__name__}"
+        return "ok"
+
+    def _storage(self) -> str:
+        try:
+            self._archive.require_space()
+        except (WetreadError, OSError) as error:
+            return str(error)
+        return "ok"
+
+    def _node(self) -> str:
+        node = self._settings.node
+        if answers(node.host, node.port):
+            return "ok"
+        return f"the DICOM listener does not answer on port {node.port}"
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether something accepts connections there; all interfaces are asked by loopback."""
+    reached = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
+    try:
+        socket.create_connection((reached, port), timeout=_CONNECT_S).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,42 @@
+"""Prometheus figures, read from the database when asked, so that every process may serve them."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from dicom_node.archive import Archive
+from dicom_node.index import Index
+from serving.journal import Journal
+
+
+class _Figures(Collector):
+    def __init__(self, index: Index, archive: Archive, journal: Journal) -> None:
+        self._index, self._archive, self._journal = index, archive, journal
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        counts = self._index.counts()
+        yield _gauge("wetread_studies", "studies stored", counts.studies)
+        yield _gauge("wetread_studies_receiving", "studies still arriving", counts.receiving)
+        yield _gauge("wetread_instances", "instances stored, results included", counts.instances)
+        yield _gauge("wetread_stored_bytes", "bytes of stored data sets", counts.bytes)
+        yield _gauge("wetread_set_aside", "instances refused or in conflict", counts.set_aside)
+        yield _gauge("wetread_free_bytes", "free space for data", self._archive.free_bytes())
+        states = GaugeMetricFamily(
+            "wetread_work", "workitems, results and deliveries by state", labels=("what", "state")
+        )
+        for (what, state), number in sorted(self._journal.counts().items()):
+            states.add_metric((what, state), number)
+        yield states
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def exposition(index: Index, archive: Archive, journal: Journal) -> bytes:
+    """Return the figures in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Figures(index, archive, journal))
+    return generate_latest(registry)

@@ -1,0 +1,54 @@
+"""The node process: receives instances, finds studies complete, schedules their analysis."""
+
+import threading
+import time
+
+from dicom_node.arrival import Arrival, ArrivalSettings
+from dicom_node.asking import SeriesCounts
+from dicom_node.peers import AssociationPolicy
+from dicom_node.scp import Listening, Node
+from imaging.errors import SetupError
+from serving.parts import Parts
+from serving.settings import Settings
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Listen until `stop` is set.
+
+    Raises
+    ------
+    SetupError
+        The port is taken.
+    """
+    parts = Parts(settings)
+    policy = AssociationPolicy(
+        ae_title=settings.node.ae_title,
+        peers=settings.peers,
+        allow_unknown=settings.node.allow_unknown,
+        allow_unknown_loopback=settings.node.allow_loopback,
+    )
+    arrival = Arrival(
+        parts.index,
+        SeriesCounts(policy, time.time),
+        parts.operations.schedule,
+        settings=ArrivalSettings(
+            quiet_s=settings.arrival.quiet_s, limit_s=settings.arrival.limit_s
+        ),
+        clock=time.time,
+    )
+    listening = Listening(
+        host=settings.node.host,
+        port=settings.node.port,
+        maximum_associations=settings.node.max_associations,
+    )
+    node = Node(parts.ingest, policy, arrival.wake, listening=listening)
+    parts.archive.sweep(before=time.time())
+    try:
+        node.start()
+    except OSError as error:
+        msg = f"cannot listen on {listening.host}:{listening.port}: {error.strerror}"
+        raise SetupError(msg) from error
+    arrival.start()
+    stop.wait()
+    arrival.stop()
+    node.stop()

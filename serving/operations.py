@@ -1,0 +1,104 @@
+"""What people and the node may ask of the work: schedule, analyse again, cancel."""
+
+import structlog
+
+from dicom_node.arrival import CompleteStudy
+from dicom_node.index import Index
+from dicom_node.routing import rule_for
+from imaging.errors import Conflict, NotFound
+from imaging.reasons import Reason
+from serving.engine import Client
+from serving.journal import Journal
+from serving.records import Workitem
+from serving.settings import Settings
+from serving.studies import traits_of
+from serving.tickets import ANALYSE_STUDY, StudyTicket
+
+_log = structlog.get_logger(__name__)
+_DIGEST_SHOWN = 12
+_ENDED = ("COMPLETED", "CANCELED")
+
+
+class Operations:
+    """Starts and steers workitems. Every call may be repeated."""
+
+    def __init__(
+        self, *, settings: Settings, index: Index, journal: Journal, client: Client
+    ) -> None:
+        self._settings, self._index = settings, index
+        self._journal, self._client = journal, client
+
+    def schedule(self, study: CompleteStudy) -> None:
+        """Start the analysis of a complete study; the same content is analysed once."""
+        ticket = StudyTicket(
+            workitem_uid=f"{study.study_uid}-{study.content_digest[:_DIGEST_SHOWN]}",
+            study_uid=study.study_uid,
+            content_digest=study.content_digest,
+            completeness=study.completeness,
+            arrival_text=study.text,
+            short={uid: list(counts) for uid, counts in study.short.items()},
+        )
+        self._start(ticket)
+
+    def reanalyse(self, study_uid: str) -> Workitem:
+        """Analyse what is there of a study again.
+
+        Raises
+        ------
+        NotFound
+            The study is not here.
+        Conflict
+            It is still arriving, or an analysis is waiting or running.
+        """
+        study = self._index.study(study_uid)
+        known = self._journal.workitems(study_uid=study_uid)
+        if study.state == "receiving" or study.content_digest is None:
+            msg = "the study is still arriving; it is analysed when it is complete"
+            raise Conflict(msg)
+        if any(item.state not in _ENDED for item in known):
+            msg = "an analysis of this study is waiting or running already"
+            raise Conflict(msg)
+        ticket = StudyTicket(
+            workitem_uid=f"{study_uid}-{study.content_digest[:_DIGEST_SHOWN]}-{len(known) + 1}",
+            study_uid=study_uid,
+            content_digest=study.content_digest,
+            completeness=study.completeness or "",
+            arrival_text=study.completeness_text,
+            short={},
+        )
+        self._start(ticket)
+        return self._workitem(ticket["workitem_uid"])
+
+    def cancel(self, workitem_uid: str) -> Workitem:
+        """Stop a waiting or running workitem before its next step."""
+        item = self._workitem(workitem_uid)
+        if item.state in _ENDED:
+            msg = f"the workitem is {item.state} already"
+            raise Conflict(msg)
+        self._client.cancel([workitem_uid, *self._client.children(workitem_uid)])
+        reason = Reason(code="CANCELED_BY_USER", text="canceled on request")
+        self._journal.end(workitem_uid, "CANCELED", reason)
+        return self._workitem(workitem_uid)
+
+    def retry(self, workitem_uid: str) -> Workitem:
+        """Analyse the study of an ended workitem again, deliveries included."""
+        return self.reanalyse(self._workitem(workitem_uid).study_uid)
+
+    def _start(self, ticket: StudyTicket) -> None:
+        rule = rule_for(self._settings.rules, traits_of(self._index, ticket["study_uid"]))
+        self._journal.schedule(
+            ticket["workitem_uid"],
+            study_uid=ticket["study_uid"],
+            content_digest=ticket["content_digest"],
+            priority=rule.priority,
+        )
+        work_id = ticket["workitem_uid"]
+        self._client.start(ANALYSE_STUDY, work_id, ticket, priority=rule.priority)
+        _log.info("scheduled", study=ticket["study_uid"], workitem=work_id)
+
+    def _workitem(self, workitem_uid: str) -> Workitem:
+        item = self._journal.workitem(workitem_uid)
+        if item is None:
+            msg = f"there is no workitem {workitem_uid}"
+            raise NotFound(msg)
+        return item

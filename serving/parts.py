@@ -1,0 +1,65 @@
+"""Builds the parts from settings and hands them to one another: the one place that knows all."""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+from dicom_node import schema
+from dicom_node.archive import Archive
+from dicom_node.index import Index
+from dicom_node.ingest import Ingest
+from models.registry import Registry
+from serving.engine import Client
+from serving.journal import Journal
+from serving.operations import Operations
+from serving.settings import Settings
+
+_GIGABYTE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts made when first asked for, so that each process makes only what it needs."""
+
+    settings: Settings
+
+    @cached_property
+    def index(self) -> Index:
+        """The index, its schema brought up to date."""
+        self.settings.data_folder.mkdir(parents=True, exist_ok=True)
+        engine = schema.connect(self.settings.index_url)
+        schema.upgrade(engine)
+        return Index(engine, self.settings.tenant)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """The instance files."""
+        reserve = int(self.settings.storage.min_free_gb * _GIGABYTE)
+        return Archive(self.settings.instances_folder, reserve_bytes=reserve)
+
+    @cached_property
+    def ingest(self) -> Ingest:
+        """The way into archive and index."""
+        return Ingest(self.archive, self.index, time.time)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The memory of the work."""
+        return Journal(self.index.engine, tenant=self.settings.tenant, clock=time.time)
+
+    @cached_property
+    def client(self) -> Client:
+        """The work engine, seen from outside."""
+        return Client(self.settings.work_url)
+
+    @cached_property
+    def operations(self) -> Operations:
+        """What may be asked of the work."""
+        return Operations(
+            settings=self.settings, index=self.index, journal=self.journal, client=self.client
+        )
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The installed model packages."""
+        return Registry(self.settings.models_folder)

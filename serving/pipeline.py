@@ -1,0 +1,311 @@
+"""Read this first: how a study becomes results.
+
+`Pipeline.plan` decides which model reads which series, `Pipeline.read` is the whole reading of one
+series by one model, from voxels to stored DICOM objects, `Pipeline.conclude` ends the workitem.
+Each may be repeated: what is written is keyed by content, so a repetition writes the same.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+from pydicom import Dataset
+
+from dicom_node.routing import Candidate, Decision, Rule, decide, rule_for
+from imaging.errors import InputError, ModelError, NotFound
+from imaging.findings import Finding, Mask, Report
+from imaging.identity import derived_uid
+from imaging.notice import Notice
+from imaging.objects import reference_to
+from imaging.read import load_volume
+from imaging.reasons import Reason
+from imaging.stack import Stack
+from imaging.volume import Volume
+from models.infer import Prediction, predict
+from models.interpret import interpret
+from models.package import Package
+from models.registry import Registry
+from models.runtime import Sessions
+from serving.encoding import Draft, notice_draft, report_drafts
+from serving.journal import Journal
+from serving.recent import Recent
+from serving.records import DecisionRecord, Result, finding_record, reason_record
+from serving.results import ResultStore
+from serving.settings import Settings
+from serving.studies import (
+    StudyReader,
+    arrival_notes,
+    main_part,
+    shortfall,
+    source_dataset,
+    why_not,
+)
+from serving.tickets import Assignment, Plan, StudyTicket
+
+_log = structlog.get_logger(__name__)
+_KEPT = 2  # volumes and predictions held for the next model of the same study
+
+
+class Pipeline:
+    """Everything a worker needs to turn a study into results."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        studies: StudyReader,
+        results: ResultStore,
+        journal: Journal,
+        registry: Registry,
+        sessions: Sessions,
+    ) -> None:
+        self._settings, self._studies = settings, studies
+        self._results, self._journal = results, journal
+        self._registry, self._sessions = registry, sessions
+        self._volumes: Recent[Volume] = Recent(_KEPT)
+        self._predictions: Recent[Prediction] = Recent(_KEPT)
+
+    def plan(self, ticket: StudyTicket) -> Plan:
+        """Decide for every series and model, store the decisions, and return what to read."""
+        workitem_uid, study_uid = ticket["workitem_uid"], ticket["study_uid"]
+        self._journal.begin(workitem_uid)
+        candidates = self._candidates(ticket)
+        packages = {package.manifest.name: package for package in self._registry.packages()}
+        rule = rule_for(self._settings.rules, self._studies.traits(study_uid))
+        needs = {name: package.manifest.need for name, package in packages.items()}
+        decisions = [_with_needed(d, packages) for d in decide(candidates, needs, rule)]
+        records = [_decision_record(workitem_uid, decision) for decision in decisions]
+        self._journal.record_decisions(workitem_uid, study_uid, records)
+        destinations = self._destinations(rule)
+        chosen = [
+            Assignment(
+                study=ticket,
+                series_uid=decision.series_uid,
+                stack=decision.stack,
+                model=decision.model,
+                destinations=destinations,
+            )
+            for decision in decisions
+            if decision.chosen
+        ]
+        alone = [a for a in chosen if not packages[a["model"]].manifest.uses]
+        after = [a for a in chosen if packages[a["model"]].manifest.uses]
+        return Plan(waves=[wave for wave in (alone, after) if wave], destinations=destinations)
+
+    def read(self, assignment: Assignment) -> list[str]:
+        """Let one model read one series; return the results to deliver.
+
+        What cannot be read or run becomes a result too: an "AI analysis not performed" object.
+        """
+        watch = _Stopwatch()
+        package = self._registry.get(assignment["model"])
+        stack, source = self._stack(assignment)
+        drafts: tuple[Draft, ...]
+        findings: tuple[Finding, ...] = ()
+        try:
+            volume = self._volumes.get(_place(assignment), lambda: load_volume(stack))
+            watch.lap("read")
+            report = self._report(assignment, package, volume)
+            watch.lap("model")
+            drafts, findings = report_drafts(report, source, volume), report.findings
+        except (InputError, ModelError) as error:
+            _log.warning(
+                "not_performed",
+                workitem=assignment["study"]["workitem_uid"],
+                why=type(error).__name__,
+            )
+            drafts = (self._failure(assignment, stack, source, error=error),)
+        watch.lap("encode")
+        results = self._keep(assignment, drafts, findings)
+        watch.lap("store")
+        self._journal.add_timings(
+            assignment["study"]["workitem_uid"], watch.of(assignment["model"])
+        )
+        return self._deliverable(results, assignment["destinations"])
+
+    def conclude(self, ticket: StudyTicket) -> list[str]:
+        """End the workitem; a study that no model read gets a notice with the reason."""
+        workitem_uid, study_uid = ticket["workitem_uid"], ticket["study_uid"]
+        decisions = self._journal.decisions(study_uid)
+        if any(d.chosen for d in decisions if d.workitem_uid == workitem_uid):
+            self._journal.end(workitem_uid, "COMPLETED", None)
+            return []
+        candidates = self._candidates(ticket)
+        reasons = why_not(candidates, models_installed=bool(self._registry.packages()))
+        rule = rule_for(self._settings.rules, self._studies.traits(study_uid))
+        results: list[Result] = []
+        if candidates and rule.notice and self._settings.analysis.notices:
+            instances = main_part(candidates).part.instances
+            notice = Notice(
+                reasons=reasons,
+                instances=tuple(reference_to(instance) for instance in instances),
+                algorithm=None,
+                result_key=derived_uid("notice", ticket["content_digest"], *(r.code for r in reasons)),
+                created=self._created(workitem_uid),
+            )
+            draft = notice_draft(notice, source_dataset(instances[0]))
+            results = [self._results.keep(draft, workitem_uid=workitem_uid, model="")]
+        delivered = self._deliverable(results, self._destinations(rule))
+        self._journal.end(workitem_uid, "COMPLETED", reasons[0])
+        return delivered
+
+    def fail(self, workitem_uid: str, problem: str) -> None:
+        """End a workitem whose analysis failed in a way that no part foresaw."""
+        self._journal.end(workitem_uid, "CANCELED", Reason(code="INTERNAL_ERROR", text=problem))
+
+    def warm_up(self) -> None:
+        """Load the installed models before the first study needs them."""
+        for package in self._registry.packages():
+            self._sessions.load(package)
+
+    # One reading
+
+    def _report(self, assignment: Assignment, package: Package, volume: Volume) -> Report:
+        masks = {name: self._mask(assignment, name, volume) for name in package.manifest.uses}
+        prediction = self._predict(assignment, package, volume, masks=masks)
+        digests = (package.digest, self._settings.digest)
+        result_key = derived_uid(*digests, *sorted(h.instance_uid for h in volume.instances))
+        found = interpret(prediction, package, volume, result_key=result_key, masks=masks)
+        return Report(
+            algorithm=package.algorithm(self._settings.digest),
+            grid=volume.grid,
+            instances=volume.instances,
+            findings=found.findings,
+            segments=found.segments,
+            result_key=result_key,
+            created=self._created(assignment["study"]["workitem_uid"]),
+            notes=(*volume.notes, *arrival_notes(assignment["study"])),
+            predecessors=self._journal.predecessors(
+                assignment["study"]["study_uid"],
+                assignment["model"],
+                not_of=assignment["study"]["workitem_uid"],
+            ),
+        )
+
+    def _mask(self, assignment: Assignment, model: str, volume: Volume) -> Mask:
+        """Return the mask that another model finds in the same volume."""
+        package = self._registry.get(model)
+        prediction = self._predict(assignment, package, volume, masks={})
+        found = interpret(prediction, package, volume, result_key="", masks={})
+        for finding in found.findings:
+            if finding.abstained:
+                msg = f"{model}, which this model needs, abstained: {finding.abstained.text}"
+                raise ModelError(msg)
+        return found.segments[0].mask
+
+    def _predict(
+        self,
+        assignment: Assignment,
+        package: Package,
+        volume: Volume,
+        *,
+        masks: dict[str, Mask],
+    ) -> Prediction:
+        return self._predictions.get(
+            (*_place(assignment), package.digest),
+            lambda: predict(package, volume, sessions=self._sessions, masks=masks),
+        )
+
+    def _stack(self, assignment: Assignment) -> tuple[Stack, Dataset]:
+        wanted = (assignment["series_uid"], assignment["stack"])
+        for candidate in self._candidates(assignment["study"]):
+            if (candidate.series_uid, candidate.number) == wanted:
+                assert isinstance(candidate.part, Stack)
+                return candidate.part, source_dataset(candidate.part.instances[0])
+        msg = f"series {wanted[0]} is no longer in the archive"
+        raise NotFound(msg)
+
+    def _failure(
+        self, assignment: Assignment, stack: Stack, source: Dataset, *, error: Exception
+    ) -> Draft:
+        package = self._registry.get(assignment["model"])
+        digests = (assignment["study"]["content_digest"], package.digest, self._settings.digest)
+        notice = Notice(
+            reasons=(Reason(code=type(error).__name__, text=str(error)),),
+            instances=tuple(reference_to(instance) for instance in stack.instances),
+            algorithm=package.algorithm(self._settings.digest),
+            result_key=derived_uid("failure", *digests),
+            created=self._created(assignment["study"]["workitem_uid"]),
+        )
+        return notice_draft(notice, source)
+
+    # Bookkeeping
+
+    def _keep(
+        self, assignment: Assignment, drafts: Sequence[Draft], findings: Sequence[Finding]
+    ) -> list[Result]:
+        """Store objects and findings, and mark what they replace."""
+        model, workitem_uid = assignment["model"], assignment["study"]["workitem_uid"]
+        results = [
+            self._results.keep(draft, workitem_uid=workitem_uid, model=model) for draft in drafts
+        ]
+        records = [
+            finding_record(
+                finding, workitem_uid=workitem_uid, series_uid=assignment["series_uid"], model=model
+            )
+            for finding in findings
+        ]
+        self._journal.record_findings(assignment["study"]["study_uid"], records)
+        self._journal.supersede(assignment["study"]["study_uid"], model, by=results)
+        return results
+
+    def _deliverable(self, results: Sequence[Result], destinations: Sequence[str]) -> list[str]:
+        """Note a delivery of each valid result to each destination; a held one stays here."""
+        valid = [result for result in results if result.state == "valid"]
+        for result in valid:
+            for destination in destinations:
+                self._journal.plan_delivery(result, destination)
+        return [result.instance_uid for result in valid]
+
+    def _candidates(self, ticket: StudyTicket) -> tuple[Candidate, ...]:
+        found = self._studies.candidates(ticket["study_uid"], ticket["content_digest"])
+        return tuple(replace(c, shortfall=shortfall(ticket, c.series_uid)) for c in found)
+
+    def _destinations(self, rule: Rule) -> list[str]:
+        if rule.destinations is not None:
+            return list(rule.destinations)
+        return [peer.name for peer in self._settings.destinations()]
+
+    def _created(self, workitem_uid: str) -> datetime:
+        return datetime.fromtimestamp(self._journal.started_at(workitem_uid), UTC)
+
+
+class _Stopwatch:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self._laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._laps[stage], self._last = round(now - self._last, 4), now
+
+    def of(self, model: str) -> dict[str, float]:
+        return {f"{model}/{stage}": seconds for stage, seconds in self._laps.items()}
+
+
+def _place(assignment: Assignment) -> tuple[str, str, int]:
+    return assignment["study"]["content_digest"], assignment["series_uid"], assignment["stack"]
+
+
+def _with_needed(decision: Decision, packages: dict[str, Package]) -> Decision:
+    """Take a choice back when a model whose mask is needed is not installed."""
+    missing = [name for name in packages[decision.model].manifest.uses if name not in packages]
+    if not decision.chosen or not missing:
+        return decision
+    text = f"the model needs {', '.join(missing)}, which is not installed"
+    return replace(decision, chosen=False, reasons=(Reason(code="NEEDS_MODEL", text=text),))
+
+
+def _decision_record(workitem_uid: str, decision: Decision) -> DecisionRecord:
+    return DecisionRecord(
+        workitem_uid=workitem_uid,
+        series_uid=decision.series_uid,
+        stack=str(decision.stack),
+        model=decision.model,
+        chosen=decision.chosen,
+        reasons=tuple(reason_record(reason) for reason in decision.reasons),
+    )

@@ -1,0 +1,165 @@
+"""What is remembered of the work, as rows are read and as REST answers: one frozen model each.
+
+Times are Unix seconds, UTC.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from imaging.findings import Finding
+from imaging.reasons import Reason
+
+WorkitemState = Literal["SCHEDULED", "IN PROGRESS", "COMPLETED", "CANCELED"]
+ResultKind = Literal["SEG", "SR", "KEY_IMAGE", "NOTICE"]
+DeliveryState = Literal["waiting", "delivered", "proven", "failed"]
+StudyState = Literal["receiving", "waiting", "analysing", "delivering", "done", "failed"]
+
+UID = Field(examples=["2.25.190839563870286389502176592117216823131"])
+TIME = Field(examples=[1764000000.0])
+
+
+class Record(BaseModel):
+    """Base of all records."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class ReasonRecord(Record):
+    """A stable code and one sentence."""
+
+    code: str = Field(examples=["MODALITY"])
+    text: str = Field(examples=["modality is CT, not MR"])
+
+
+class Workitem(Record):
+    """The analysis of one content of one study (states of PS3.4 CC: a failed one is CANCELED)."""
+
+    workitem_uid: str = Field(examples=["2.25.1908395638-0f3a5c7e9b1d"])
+    study_uid: str = UID
+    content_digest: str = Field(examples=["0f3a5c7e9b1d"])
+    state: WorkitemState = Field(examples=["COMPLETED"])
+    stage: str = Field(examples=["delivering"])
+    reason_code: str = Field("", examples=["NO_MODEL"])
+    reason_text: str = Field("", examples=["no installed model reads CT HEAD"])
+    priority: int = Field(examples=[5])
+    created_at: float = TIME
+    started_at: float | None = TIME
+    ended_at: float | None = TIME
+    timings: dict[str, float] = Field(examples=[{"read": 0.2, "model": 1.1, "encode": 0.3}])
+
+
+class DecisionRecord(Record):
+    """Why a model reads a part of a series, or why it does not."""
+
+    workitem_uid: str
+    series_uid: str = UID
+    stack: str = Field(examples=["0"])
+    model: str = Field(examples=["brain-extraction"])
+    chosen: bool
+    reasons: tuple[ReasonRecord, ...]
+
+
+class MeasurementRecord(Record):
+    """A number with its unit (UCUM)."""
+
+    name: str = Field(examples=["Volume"])
+    value: float = Field(examples=[1739.4])
+    unit: str = Field(examples=["ml"])
+
+
+class ClassRecord(Record):
+    """One class of a classification and its probability."""
+
+    name: str = Field(examples=["No tumour"])
+    probability: float = Field(examples=[0.98])
+
+
+class FindingRecord(Record):
+    """One finding, research use only and unverified until a reader assesses it."""
+
+    workitem_uid: str
+    series_uid: str = UID
+    model: str = Field(examples=["brain-extraction"])
+    tracking_uid: str = UID
+    concept: str = Field(examples=["Brain"])
+    statement: str = Field(examples=["Brain volume 1739 ml. Research use only, unverified."])
+    probability: float | None = Field(None, examples=[0.98])
+    probabilities: tuple[ClassRecord, ...] = ()
+    measurements: tuple[MeasurementRecord, ...] = ()
+    key_instance: str | None = UID
+    abstained: ReasonRecord | None = None
+
+
+class Result(Record):
+    """A DICOM object we wrote. A held one broke a check and is not delivered."""
+
+    instance_uid: str = UID
+    workitem_uid: str
+    study_uid: str = UID
+    series_uid: str = UID
+    model: str = Field(examples=["brain-extraction"])
+    kind: ResultKind = Field(examples=["SEG"])
+    sop_class_uid: str = Field(examples=["1.2.840.10008.5.1.4.1.1.66.4"])
+    state: Literal["valid", "held"]
+    problems: tuple[str, ...] = ()
+    created_at: float = TIME
+    superseded_by: str | None = None
+
+
+class Delivery(Record):
+    """One result on its way to one destination, with proof once the destination has it."""
+
+    delivery_id: str
+    instance_uid: str = UID
+    workitem_uid: str
+    study_uid: str = UID
+    destination: str = Field(examples=["pacs"])
+    state: DeliveryState = Field(examples=["proven"])
+    attempts: int = Field(examples=[1])
+    last_error: str = ""
+    next_attempt_at: float | None = None
+    delivered_at: float | None = TIME
+    proven_at: float | None = TIME
+    proof: str = Field("", examples=["C-FIND"])
+
+
+class Event(Record):
+    """Something that happened, in order of `id`; never with patient data."""
+
+    id: int
+    at: float = TIME
+    kind: str = Field(examples=["delivered"])
+    study_uid: str = UID
+    workitem_uid: str = ""
+    text: str = Field(examples=["SR delivered to pacs and found there"])
+
+
+def reason_record(reason: Reason) -> ReasonRecord:
+    """Return a reason as it is stored."""
+    return ReasonRecord(code=reason.code, text=reason.text)
+
+
+def finding_record(
+    finding: Finding, *, workitem_uid: str, series_uid: str, model: str
+) -> FindingRecord:
+    """Return a finding as it is stored."""
+    return FindingRecord(
+        workitem_uid=workitem_uid,
+        series_uid=series_uid,
+        model=model,
+        tracking_uid=finding.tracking_uid,
+        concept=finding.concept.meaning,
+        statement=finding.statement,
+        probability=finding.probability,
+        probabilities=tuple(
+            ClassRecord(name=p.concept.meaning, probability=p.probability)
+            for p in finding.probabilities
+        ),
+        measurements=tuple(
+            MeasurementRecord(name=m.name.meaning, value=m.value, unit=m.unit.value)
+            for m in finding.measurements
+        ),
+        key_instance=finding.key_instance,
+        abstained=reason_record(finding.abstained) if finding.abstained else None,
+    )

@@ -1,0 +1,123 @@
+"""What a stored study amounts to: its stacks, its traits, and how it arrived."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pydicom import Dataset
+
+from dicom_node.archive import Archive
+from dicom_node.index import Index
+from dicom_node.routing import Candidate, Traits
+from imaging.header import InstanceHeader, read_dataset, read_header
+from imaging.needs import region, region_named, weighting
+from imaging.reasons import Reason
+from imaging.stack import Unusable, stacks_of
+from serving.recent import Recent
+from serving.tickets import StudyTicket
+
+_KEPT = 4
+# Not images: documents, results and plans that share a study with images.
+_NOT_IMAGES = frozenset(
+    "SR SEG PR KO DOC RTSTRUCT RTPLAN RTDOSE REG AU ECG HD FID RWV SMR ANN".split()
+)
+
+
+def traits_of(index: Index, study_uid: str) -> Traits:
+    """Return what rules look at; our own results do not count."""
+    study = index.study(study_uid)
+    series = [s for s in index.series_of(study_uid) if s.instances > s.results]
+    return Traits(
+        modalities=frozenset(s.modality for s in series),
+        regions=frozenset(
+            region_named(s.body_part, s.description, study.description) for s in series
+        ),
+        sender=study.sender,
+        description=study.description,
+    )
+
+
+class StudyReader:
+    """Reads the headers of stored studies and sorts them into stacks."""
+
+    def __init__(self, index: Index, archive: Archive) -> None:
+        self._index, self._archive = index, archive
+        self._recent: Recent[tuple[Candidate, ...]] = Recent(_KEPT)
+
+    def candidates(self, study_uid: str, content_digest: str) -> tuple[Candidate, ...]:
+        """Return every part of every received image series of one content of a study."""
+        return self._recent.get(content_digest, lambda: self._read(study_uid))
+
+    def traits(self, study_uid: str) -> Traits:
+        """Return what rules look at."""
+        return traits_of(self._index, study_uid)
+
+    def _read(self, study_uid: str) -> tuple[Candidate, ...]:
+        by_series: dict[str, list[InstanceHeader]] = defaultdict(list)
+        for instance in self._index.instances_of(study_uid):
+            if instance.origin == "received":
+                header = read_header(self._archive.file(instance.path))
+                by_series[header.series.series_uid].append(header)
+        return tuple(
+            candidate
+            for headers in by_series.values()
+            if headers[0].series.modality not in _NOT_IMAGES
+            for candidate in series_candidates(headers)
+        )
+
+
+def series_candidates(headers: list[InstanceHeader]) -> tuple[Candidate, ...]:
+    """Return the parts of one series as candidates for models."""
+    series_uid = headers[0].series.series_uid
+    return tuple(
+        Candidate(series_uid=series_uid, number=number, part=part)
+        for number, part in enumerate(stacks_of(headers))
+    )
+
+
+def source_dataset(header: InstanceHeader) -> Dataset:
+    """Return the whole header of a stored instance: patient and study of a result come from it."""
+    assert header.path is not None
+    return read_dataset(header.path)
+
+
+def shortfall(ticket: StudyTicket, series_uid: str) -> Reason | None:
+    """Return why a series is not complete, if it is not."""
+    if series_uid not in ticket["short"]:
+        return None
+    have, expected = ticket["short"][series_uid]
+    text = f"{have} of {expected} images arrived before the waiting limit"
+    return Reason(code="INCOMPLETE", text=text)
+
+
+def arrival_notes(ticket: StudyTicket) -> tuple[Reason, ...]:
+    """Return what a reader must know about how the study was found complete."""
+    if ticket["completeness"] == "confirmed":
+        return ()
+    return (Reason(code="COMPLETENESS_NOT_CONFIRMED", text=ticket["arrival_text"]),)
+
+
+def main_part(candidates: Sequence[Candidate]) -> Candidate:
+    """Return the part with most images: what the study is about."""
+    return max(candidates, key=lambda candidate: len(candidate.part.instances))
+
+
+def why_not(candidates: Sequence[Candidate], *, models_installed: bool) -> tuple[Reason, ...]:
+    """Return why no model read a study: what holds for its main part first, then for the others."""
+    if not candidates:
+        return (Reason(code="NO_IMAGES", text="the study holds no images"),)
+    main = main_part(candidates)
+    ordered = (main, *(candidate for candidate in candidates if candidate is not main))
+    refusals = dict.fromkeys(reason for c in ordered if (reason := _refusal(c)))
+    if _refusal(main):
+        return tuple(refusals)
+    header = main.part.instances[0]
+    contrast = weighting(header) if header.series.modality == "MR" else ""
+    what = " ".join(filter(None, (header.series.modality, region(header), contrast)))
+    text = f"no installed model reads {what}" if models_installed else "no model is installed"
+    return (Reason(code="NO_MODEL", text=text), *refusals)
+
+
+def _refusal(candidate: Candidate) -> Reason | None:
+    if candidate.shortfall:
+        return candidate.shortfall
+    return candidate.part.reason if isinstance(candidate.part, Unusable) else None

@@ -1,0 +1,37 @@
+"""What goes into the work engine as JSON, shared by those who start work and those who do it."""
+
+from typing import TypedDict
+
+ANALYSE_STUDY = "analyse-study"
+
+
+class StudyTicket(TypedDict):
+    """One content of one study to analyse.
+
+    `completeness` and `arrival_text` say how it was found complete; `short` gives (received,
+    expected) for each series that is not.
+    """
+
+    workitem_uid: str
+    study_uid: str
+    content_digest: str
+    completeness: str
+    arrival_text: str
+    short: dict[str, list[int]]
+
+
+class Assignment(TypedDict):
+    """One model's reading of one part of one series."""
+
+    study: StudyTicket
+    series_uid: str
+    stack: int
+    model: str
+    destinations: list[str]
+
+
+class Plan(TypedDict):
+    """What to do with a study: assignments in waves, because a model may need another's mask."""
+
+    waves: list[list[Assignment]]
+    destinations: list[str]

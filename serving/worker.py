@@ -1,0 +1,89 @@
+"""The worker process: runs the workflows and closes workitems that the engine has given up."""
+
+import fcntl
+import threading
+import time
+
+import structlog
+
+from imaging.errors import NotFound, SetupError
+from imaging.reasons import Reason
+from models.runtime import Sessions
+from serving.courier import Courier
+from serving.engine import Worker
+from serving.parts import Parts
+from serving.pipeline import Pipeline
+from serving.results import ResultStore
+from serving.settings import Settings
+from serving.studies import StudyReader
+from serving.workflows import register
+
+_log = structlog.get_logger(__name__)
+_LOOK_S = 5.0
+_GIVEN_UP = {
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": Reason(
+        code="POISON", text="the analysis ended its process again and again and was set aside"
+    ),
+    "ERROR": Reason(code="INTERNAL_ERROR", text="the analysis failed unexpectedly; see the log"),
+    "CANCELLED": Reason(code="CANCELED_BY_USER", text="canceled on request"),
+}
+
+
+def build_pipeline(parts: Parts) -> Pipeline:
+    """Return the pipeline on these parts."""
+    settings = parts.settings
+    return Pipeline(
+        settings=settings,
+        studies=StudyReader(parts.index, parts.archive),
+        results=ResultStore(
+            index=parts.index, ingest=parts.ingest, journal=parts.journal, clock=time.time
+        ),
+        journal=parts.journal,
+        registry=parts.registry,
+        sessions=Sessions(device=settings.analysis.device, threads=settings.analysis.threads),
+    )
+
+
+def run(settings: Settings, stop: threading.Event, *, slot: str = "worker-0") -> None:
+    """Work until `stop` is set. What is unfinished then goes on at the next start of this slot.
+
+    Raises
+    ------
+    SetupError
+        Another process works in this slot.
+    """
+    parts = Parts(settings)
+    pipeline = build_pipeline(parts)
+    courier = Courier(
+        settings=settings, index=parts.index, archive=parts.archive, journal=parts.journal
+    )
+    lock = (settings.data_folder / f"{slot}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        msg = f"another process works as {slot} in {settings.data_folder}"
+        raise SetupError(msg) from error
+    worker = Worker(
+        settings.work_url,
+        slot=slot,
+        studies_at_once=settings.analysis.studies_at_once,
+        log_level="warning",
+    )
+    register(pipeline, courier)
+    worker.launch()
+    _log.info("working", slot=slot)
+    pipeline.warm_up()
+    while not stop.wait(_LOOK_S):
+        close_given_up(parts)
+
+
+def close_given_up(parts: Parts) -> None:
+    """End workitems whose workflow the engine no longer runs, with the reason."""
+    for item in parts.journal.workitems(state="IN PROGRESS"):
+        try:
+            status = parts.client.find(item.workitem_uid).status
+        except NotFound:
+            continue
+        if reason := _GIVEN_UP.get(status):
+            _log.error("workitem_given_up", workitem=item.workitem_uid, status=status)
+            parts.journal.end(item.workitem_uid, "CANCELED", reason)

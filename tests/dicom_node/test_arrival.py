@@ -1,0 +1,212 @@
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from dicom_node.arrival import Arrival, ArrivalSettings, CompleteStudy
+from dicom_node.asking import SeriesCounts
+from dicom_node.delivery import send
+from dicom_node.index import Index
+from dicom_node.ingest import Ingest
+from dicom_node.peers import AssociationPolicy, Peer
+from dicom_node.records import StudyRow
+from imaging.errors import SetupError
+from imaging.identity import derived_uid
+from tests.dicom_node.rig import OURS, image, save, store, wait_for
+
+STUDY, SERIES = derived_uid("study"), derived_uid("study", "series")
+
+
+class Bench:
+    """An arrival with a clock that is set by hand and an answer that may be changed."""
+
+    def __init__(
+        self, index: Index, ask: Callable[[StudyRow], Mapping[str, int] | None] | None = None
+    ) -> None:
+        self.answer: Mapping[str, int] | None = None
+        self.asked, self.after = 0, 0.0
+        self.complete: list[CompleteStudy] = []
+        self._index = index
+        self.arrival = Arrival(
+            index,
+            ask or self._ask,
+            self.complete.append,
+            settings=ArrivalSettings(),
+            clock=lambda: index.study(STUDY).last_received_at + self.after,
+        )
+
+    def _ask(self, _study: StudyRow) -> Mapping[str, int] | None:
+        self.asked += 1
+        return self.answer
+
+    def at(self, seconds: float) -> list[str]:
+        """Look once, this long after the last instance."""
+        self.after = seconds
+        self.arrival.step()
+        return [study.completeness for study in self.complete]
+
+
+def test_equal_counts_complete_a_study_at_once(ingest: Ingest, index: Index) -> None:
+    bench = Bench(index)
+    store(ingest, image(1))
+    bench.answer = {SERIES: 1}
+    assert bench.at(0.1) == []  # nobody has released yet
+    bench.arrival.wake([STUDY])
+    assert bench.at(0.2) == ["confirmed"]
+    study = index.study(STUDY)
+    assert (study.state, study.completeness) == ("complete", "confirmed")
+    assert study.content_digest == bench.complete[0].content_digest
+    assert bench.at(100) == ["confirmed"]  # told once
+
+
+def test_missing_images_are_waited_for_then_named(ingest: Ingest, index: Index) -> None:
+    bench = Bench(index)
+    store(ingest, image(1))
+    bench.answer = {SERIES: 3, "1.2.3": 2}
+    assert bench.at(5) == bench.at(1000) == []
+    assert bench.at(1801) == ["limit"]
+    assert bench.complete[0].short == {SERIES: (1, 3), "1.2.3": (0, 2)}
+    assert "1 of 3" in bench.complete[0].text
+
+
+def test_a_pacs_that_answered_once_is_not_forgotten(ingest: Ingest, index: Index) -> None:
+    bench = Bench(index)
+    store(ingest, image(1))
+    bench.answer = {SERIES: 2}
+    assert bench.at(3) == []
+    bench.answer = None
+    assert bench.at(60) == []
+
+
+def test_without_an_answer_quiet_decides(ingest: Ingest, index: Index) -> None:
+    bench = Bench(index)
+    store(ingest, image(1))
+    assert bench.at(9) == []
+    assert bench.at(11) == ["quiet"]
+    assert index.study(STUDY).completeness == "quiet"
+
+
+def test_the_pacs_is_asked_ever_less_often(ingest: Ingest, index: Index) -> None:
+    bench = Bench(index)
+    store(ingest, image(1))
+    bench.answer = {SERIES: 2}
+    for tenth in range(1200):
+        bench.at(tenth / 10)
+    assert 5 <= bench.asked <= 8
+
+
+def test_a_late_image_opens_the_study_again_a_duplicate_does_not(
+    ingest: Ingest, index: Index
+) -> None:
+    bench = Bench(index)
+    store(ingest, image(1))
+    bench.at(11)
+    store(ingest, image(1))
+    assert index.study(STUDY).state == "complete"
+    store(ingest, image(2))
+    assert index.study(STUDY).state == "receiving"
+    assert bench.at(11) == ["quiet", "quiet"]
+    assert len({study.content_digest for study in bench.complete}) == 2
+
+
+def test_an_image_that_comes_while_completing_is_not_lost(ingest: Ingest, index: Index) -> None:
+    store(ingest, image(1))
+    seen: list[CompleteStudy] = []
+
+    def meanwhile(study: CompleteStudy) -> None:
+        seen.append(study)
+        if len(seen) == 1:
+            store(ingest, image(2))
+
+    arrival = Arrival(
+        index, lambda _: {SERIES: 1}, meanwhile, settings=ArrivalSettings(), clock=lambda: 1e12
+    )
+    arrival.step()
+    assert index.study(STUDY).state == "receiving"
+    arrival.step()
+    assert index.study(STUDY).state == "complete"
+    assert len({study.content_digest for study in seen}) == 2
+
+
+def test_a_failing_receiver_is_told_again(ingest: Ingest, index: Index) -> None:
+    store(ingest, image(1))
+    calls, now = [], [1e12]
+
+    def failing(study: CompleteStudy) -> None:
+        calls.append(study)
+        if len(calls) == 1:
+            raise SetupError
+
+    arrival = Arrival(
+        index, lambda _: {SERIES: 1}, failing, settings=ArrivalSettings(), clock=lambda: now[0]
+    )
+    arrival.step()
+    arrival.step()
+    assert (len(calls), index.study(STUDY).state) == (1, "receiving")
+    now[0] += 6
+    arrival.step()
+    assert (len(calls), index.study(STUDY).state) == (2, "complete")
+
+
+def test_series_that_we_made_are_not_expected_from_the_pacs(ingest: Ingest, index: Index) -> None:
+    from dicom_node.archive import Encoded
+    from tests.dicom_node.rig import dataset_of, part10
+
+    store(ingest, image(1))
+    made = image(series="ours")
+    encoded = Encoded(
+        dataset=dataset_of(part10(made)),
+        sop_class_uid=made.SOPClassUID,
+        instance_uid=made.SOPInstanceUID,
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+    )
+    ingest.store_result(encoded, made_by="WETREAD")
+    bench = Bench(index)
+    bench.answer = {SERIES: 1, made.SeriesInstanceUID: 4}
+    assert bench.at(3) == ["confirmed"]
+
+
+def test_a_real_pacs_is_asked(orthanc: Peer, ingest: Ingest, index: Index, tmp_path: Path) -> None:
+    send(orthanc, save(tmp_path / "out", image(1), image(2)), ae_title=OURS)
+    policy = AssociationPolicy(ae_title=OURS, peers=(orthanc,))
+    bench = Bench(index, SeriesCounts(policy, lambda: 0.0))
+    store(ingest, image(1), calling_ae=orthanc.ae_title)
+    assert bench.at(11) == []
+    store(ingest, image(2), calling_ae=orthanc.ae_title)
+    assert bench.at(3) == ["confirmed"]
+
+
+def test_the_thread_takes_up_what_was_receiving_before_a_restart(
+    ingest: Ingest, index: Index
+) -> None:
+    store(ingest, image(1))
+    done = threading.Event()
+    arrival = Arrival(
+        index,
+        lambda _: {SERIES: 1},
+        lambda _: done.set(),
+        settings=ArrivalSettings(poll_s=0.05),
+        clock=lambda: 1e12,
+    )
+    arrival.start()
+    assert arrival.alive
+    assert done.wait(5)
+    wait_for(lambda: index.study(STUDY).state == "complete")
+    arrival.stop()
+    assert not arrival.alive
+
+
+@pytest.mark.parametrize("sender", ["PACS", "CT99"])
+def test_the_sender_is_asked_first(sender: str) -> None:
+    from imaging.identity import ae_title
+
+    peers = tuple(
+        Peer(name=name, ae_title=ae_title(name), host="127.0.0.1", port=1, query=True)
+        for name in ("CT99", "PACS")
+    )
+    asker = SeriesCounts(AssociationPolicy(ae_title=OURS, peers=peers), lambda: 0.0)
+    study = StudyRow.__new__(StudyRow)
+    object.__setattr__(study, "sender", sender)
+    object.__setattr__(study, "sender_address", "127.0.0.1")
+    assert asker._candidates(study)[0].name == sender
