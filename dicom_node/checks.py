@@ -13,7 +13,7 @@ from imaging.header import Image, InstanceHeader, header_of, read_dataset
 from imaging.identity import checked_uid
 from imaging.scan import Layout, scan
 
-_NATIVE = frozenset(
+NATIVE = frozenset(
     (
         ImplicitVRLittleEndian,
         ExplicitVRLittleEndian,
@@ -65,7 +65,7 @@ def _without_pixels(encoded: Encoded, layout: Layout) -> bytes:
 
 def _require_whole_pixels(header: InstanceHeader, layout: Layout) -> None:
     """Refuse uncompressed pixel data shorter than PS3.5 8.1.1 asks for; longer ones occur."""
-    if layout.pixels is None or header.transfer_syntax_uid not in _NATIVE:
+    if layout.pixels is None or header.transfer_syntax_uid not in NATIVE:
         return
     if layout.pixels.fragments is not None:
         msg = "encapsulated pixel data in a native transfer syntax"
@@ -77,8 +77,14 @@ def _require_whole_pixels(header: InstanceHeader, layout: Layout) -> None:
 
 
 def _native_length(image: Image) -> int:
-    """Bytes of native pixel data, without the byte that makes the length even."""
-    sizes = (image.rows, image.columns, image.bits_allocated, image.frames)
+    """Bytes of native pixel data, without the byte that makes the length even.
+
+    None are asked of an object that describes no image at all, but half a description is damage.
+    """
+    plane = (image.rows, image.columns, image.bits_allocated)
+    if plane == (None, None, None):
+        return 0
+    sizes = (*plane, image.frames)
     if any(size is None or size <= 0 for size in sizes):
         msg = "there are pixel data but rows, columns, bits or frames are missing"
         raise MalformedInstance(msg)

@@ -12,6 +12,7 @@ from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
+from dicom_node.checks import NATIVE
 from dicom_node.peers import Peer
 from dicom_node.scu import Timeouts, association, problem, stored_instances
 from imaging.findings import ObjectRef
@@ -58,12 +59,15 @@ def send(
     Implicit VR Little Endian, which every peer must take (PS3.5 10.1).
     """
     files = [_file(path) for path in paths]
-    statuses: dict[str, int | None] = {file.instance_uid: None for file in files}
+    statuses: dict[str, int | None] = dict.fromkeys(file.instance_uid for file in files)
     _config.STORE_SEND_CHUNKED_DATASET = True  # a path is then sent without decoding it
     with association(peer, _contexts(files), ae_title, timeouts=timeouts) as opened:
-        if not opened.is_established:
+        if opened.is_established:
+            statuses |= _store_all(opened, files)
+        elif opened.rejected_contexts:  # all of them: pynetdicom then ends the association
+            statuses = dict.fromkeys(statuses, _SOP_CLASS_NOT_SUPPORTED)
+        else:
             return SendOutcome(statuses=statuses, permanent=False, text=problem(opened))
-        statuses |= _store_all(opened, files)
     return _outcome(statuses)
 
 
@@ -101,7 +105,7 @@ def _file(path: Path) -> _File:
 
 def _contexts(files: Sequence[_File]) -> list[PresentationContext]:
     """One context for each SOP class as stored, and one for re-encoding where that is possible."""
-    native = (f.sop_class_uid for f in files if not f.transfer_syntax_uid.is_compressed)
+    native = (f.sop_class_uid for f in files if f.transfer_syntax_uid in NATIVE)
     kinds = dict.fromkeys(file.kind for file in files)
     kinds |= dict.fromkeys((sop_class, ImplicitVRLittleEndian) for sop_class in native)
     return [build_context(*kind) for kind in kinds][:_MOST_CONTEXTS]
@@ -120,16 +124,15 @@ def _store(opened: Association, file: _File, number: int) -> int | None:
     accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in opened.accepted_contexts}
     if file.kind in accepted:
         answer = opened.send_c_store(file.path, msg_id=number % 0xFFFF + 1)
-    elif (file.sop_class_uid, ImplicitVRLittleEndian) in accepted and _is_native(file):
+    elif (
+        file.sop_class_uid,
+        ImplicitVRLittleEndian,
+    ) in accepted and file.transfer_syntax_uid in NATIVE:
         answer = opened.send_c_store(dcmread(file.path), msg_id=number % 0xFFFF + 1)
     else:
         return _SOP_CLASS_NOT_SUPPORTED
     status = answer.get("Status")
     return None if status is None else int(status)
-
-
-def _is_native(file: _File) -> bool:
-    return not file.transfer_syntax_uid.is_compressed
 
 
 def _outcome(statuses: Mapping[str, int | None]) -> SendOutcome:

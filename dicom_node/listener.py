@@ -43,6 +43,10 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.203",  # HTJ2K
     "1.2.840.10008.1.2.4.92",  # JPEG 2000 multi-component lossless
     "1.2.840.10008.1.2.4.93",  # JPEG 2000 multi-component
+    "1.2.840.10008.1.2.4.110",  # JPEG XL lossless
+    "1.2.840.10008.1.2.4.111",  # JPEG XL recompressed JPEG
+    "1.2.840.10008.1.2.4.112",  # JPEG XL
+    "1.2.840.10008.1.2.8.1",  # Deflated image frames
     "1.2.840.10008.1.2.4.53",  # JPEG spectral selection (retired)
     "1.2.840.10008.1.2.4.55",  # JPEG full progression (retired)
     "1.2.840.10008.1.2.4.100",  # MPEG2 main level
@@ -89,8 +93,8 @@ def send_at_once(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-class _Socket(AssociationSocket):
-    """Reads a PDU into one buffer, and none larger than was agreed."""
+class BoundedSocket(AssociationSocket):
+    """Reads a PDU into one buffer, and none larger than was agreed; always closes."""
 
     @override
     def recv(self, nr_bytes: int) -> bytearray:
@@ -105,6 +109,20 @@ class _Socket(AssociationSocket):
                 read += count
         return buffer[:read]
 
+    @override
+    def _shutdown_socket(self) -> None:
+        assert self.socket is not None
+        super()._shutdown_socket()
+        self.socket.close()  # which is left out there when the peer was first
+
+
+def bound(association: Association) -> None:
+    """Make the socket of an association a `BoundedSocket`.
+
+    Another object cannot be set: making one tells the state machine of a connection.
+    """
+    association.dul.socket.__class__ = BoundedSocket
+
 
 class _Handler(RequestHandler):
     """Starts an association on a prepared socket."""
@@ -112,8 +130,7 @@ class _Handler(RequestHandler):
     @override
     def _create_association(self) -> Association:
         association = super()._create_association()
-        # Another socket object cannot be set: making one tells the state machine of a connection.
-        association.dul.socket.__class__ = _Socket
+        bound(association)
         return association
 
 
@@ -156,6 +173,7 @@ def listen(
     _config.LOG_HANDLER_LEVEL = "none"  # those handlers render every message, patients included
     server = ae.make_server(
         address,
+        contexts=supported_contexts(),  # through `ae` they would lose their class
         ssl_context=tls,
         evt_handlers=list(handlers),
         server_class=_Server,

@@ -18,7 +18,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.archive import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from dicom_node.ingest import Ingest, Stored
-from dicom_node.listener import LARGEST_PDU, listen, supported_contexts
+from dicom_node.listener import LARGEST_PDU, listen
 from dicom_node.peers import NO_ROOM, AssociationPolicy, Rejection
 from dicom_node.status import Status, status_of
 from imaging.errors import (
@@ -100,7 +100,6 @@ class Node:
 
     def _entity(self) -> ApplicationEntity:
         ae = ApplicationEntity(self._policy.ae_title)
-        ae.supported_contexts = supported_contexts()
         ae.implementation_class_uid = IMPLEMENTATION_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION
         ae.maximum_associations = self._listening.maximum_associations

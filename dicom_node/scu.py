@@ -17,7 +17,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from dicom_node.archive import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
-from dicom_node.listener import LARGEST_PDU, send_at_once
+from dicom_node.listener import LARGEST_PDU, bound, send_at_once
 from dicom_node.peers import Peer
 from imaging.identity import AETitle
 
@@ -170,6 +170,7 @@ def _size(opened: Association, study_uid: str, answer: Dataset) -> int | None:
 
 
 def _prepare(event: Event) -> None:
+    bound(event.assoc)
     wrapped = event.assoc.dul.socket
     if wrapped is not None and wrapped.socket is not None:
         send_at_once(wrapped.socket)

@@ -18,7 +18,7 @@ def slice_of(finding: Finding, report: Report) -> int:
     """Return the slice index of the image to look at for `finding`.
 
     Its key instance decides, unless its segment lies elsewhere; then the slice with the largest
-    area of the segment; then the first evidence; else the middle of the stack.
+    area of the segment; then the middle of the evidence; else the middle of the stack.
     """
     areas = _areas(finding, report)
     places = {str(header.instance_uid): i for i, header in enumerate(report.instances)}
@@ -27,8 +27,8 @@ def slice_of(finding: Finding, report: Report) -> int:
         return key
     if areas is not None:
         return int(np.argmax(areas))
-    deciding = (places[uid] for uid in finding.evidence if uid in places)
-    return next(deciding, len(report.instances) // 2)
+    deciding = sorted(places[uid] for uid in finding.evidence if uid in places)
+    return deciding[len(deciding) // 2] if deciding else len(report.instances) // 2
 
 
 def _areas(finding: Finding, report: Report) -> NDArray[np.int64] | None:

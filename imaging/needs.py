@@ -98,7 +98,10 @@ def weighting(header: InstanceHeader) -> str:
     if a.repetition_time_ms is None or a.echo_time_ms is None:
         return next((w.upper() for w in ("flair", "t1", "t2", "pd") if w in words), "")
     return _by_timing(
-        a.repetition_time_ms, a.echo_time_ms, a.inversion_time_ms, a.scanning_sequence
+        a.repetition_time_ms,
+        a.echo_time_ms,
+        ti=a.inversion_time_ms,
+        sequence=a.scanning_sequence,
     )
 
 

@@ -19,8 +19,9 @@ from imaging.reasons import Reason
 _DIRECTION_TOLERANCE = 1e-3
 # Positions closer than this are the same position: real gaps start at 0.3 mm.
 _SAME_PLACE_MM = 0.01
-# Even spacing: rounding of positions, or one hundredth of the gap, whichever is larger.
-_EVEN_MM, _EVEN_FRACTION = 0.02, 0.01
+# How far a slice may lie from its place between the first and the last: twice what rounding to
+# tenths of a millimetre does, but no more than a fifth of a small gap; or one hundredth of a large.
+_EVEN_MM, _EVEN_LARGEST, _EVEN_FRACTION = 0.11, 0.2, 0.01
 # Shear below this moves the top of a 200 mm stack by less than a voxel of 0.7 mm.
 _SQUARE_DEG = 0.2
 _MIN_SLICES = 3
@@ -176,15 +177,16 @@ def _duplicates(headers: Sequence[InstanceHeader], along_mm: Matrix) -> Reason |
 def _gaps(headers: Sequence[InstanceHeader], along_mm: Matrix) -> Reason | None:
     gaps = np.diff(along_mm)
     usual = float(np.median(gaps))
-    allowed = max(_EVEN_MM, _EVEN_FRACTION * usual)
-    wrong = np.abs(gaps - usual) > allowed
-    if not wrong.any():
+    allowed = max(min(_EVEN_MM, _EVEN_LARGEST * usual), _EVEN_FRACTION * usual)
+    if np.abs(along_mm - np.linspace(along_mm[0], along_mm[-1], len(along_mm))).max() <= allowed:
         return None
-    steps = gaps / usual
-    whole = np.abs(steps - steps.round()) * usual <= allowed * steps.round()
-    if whole.all() and steps.round().min() >= 1:
-        missing = [along_mm[i] + k * usual for i in np.flatnonzero(wrong)
-                   for k in range(1, round(steps[i]))]  # fmt: skip
+    steps = (gaps / usual).round()
+    if steps.min() >= 1 and (np.abs(gaps - steps * usual) <= 2 * allowed * steps).all():
+        missing = [
+            along_mm[i] + k * usual
+            for i in np.flatnonzero(steps > 1)
+            for k in range(1, int(steps[i]))
+        ]
         text = (
             f"{len(missing)} slice(s) are missing between {len(headers)}, spaced {usual:.3f} mm, "
             f"at {_listed(np.array(missing))} mm along the normal"
@@ -205,7 +207,7 @@ def _shear(headers: Sequence[InstanceHeader], along_mm: Matrix) -> Reason | None
     expected = positions[0] + np.outer(along_mm - along_mm[0], axis)
     astray = float(np.linalg.norm(positions - expected, axis=1).max())
     allowed = max(_EVEN_MM, 0.2 * min(headers[0].image.pixel_spacing_mm or (0.0,)))
-    if astray > allowed + _EVEN_FRACTION * float(np.median(np.diff(along_mm))):
+    if astray > allowed:
         text = f"a slice lies {astray:.2f} mm beside the line of the others"
         return Reason(code="NOT_ALIGNED", text=text)
     return None
@@ -216,8 +218,8 @@ def _shear(headers: Sequence[InstanceHeader], along_mm: Matrix) -> Reason | None
 
 def _orthonormal(orientation: Sequence[float]) -> bool:
     row, column = np.array(orientation[:3]), np.array(orientation[3:])
-    lengths = abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1)
-    return max(*lengths, abs(float(row @ column))) <= _DIRECTION_TOLERANCE
+    astray = np.abs([row @ row - 1, column @ column - 1, row @ column])
+    return bool(astray.max() <= 2 * _DIRECTION_TOLERANCE)
 
 
 def _normal(header: InstanceHeader) -> Matrix:

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from imaging.errors import SetupError
+
 CPU_PROVIDER = "CPUExecutionProvider"
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 
@@ -17,6 +19,23 @@ class Device:
 
 CPU = Device(name="cpu", provider=CPU_PROVIDER)
 _KNOWN = (Device(name="cuda:0", provider=_CUDA_PROVIDER), CPU)
+
+
+def chosen(choice: str, providers: Collection[str]) -> tuple[Device, ...]:
+    """Return the devices for a setting: ``auto``, ``cpu`` or ``cuda`` (which must be there).
+
+    Raises
+    ------
+    SetupError
+        The device that was asked for is not there.
+    """
+    found = usable(providers)
+    if choice == "cpu":
+        return (CPU,)
+    if choice != "auto" and not any(device.name.startswith(choice) for device in found):
+        msg = f"there is no {choice} device, or ONNX Runtime was installed without it"
+        raise SetupError(msg)
+    return found
 
 
 def usable(providers: Collection[str]) -> tuple[Device, ...]:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from imaging.errors import InferenceFailed
 from imaging.findings import Mask
+from imaging.resample import windowed
 from imaging.volume import Volume
-from models.manifest import Activation, Manifest, Mode, Sizing
+from models.manifest import Activation, Manifest, Mode
 from models.package import Package
 from models.preprocess import (
     Block,
@@ -92,7 +93,7 @@ def predict(
     """
     runner = sessions.runner(package)
     if package.manifest.inference.mode is Mode.SLICES:
-        return _series_classes(package.manifest, volume, runner, masks)
+        return _series_classes(package.manifest, volume, masks, runner=runner)
     return _label_maps(package.manifest, volume, runner)
 
 
@@ -125,7 +126,7 @@ def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps
 
 
 def _through(runner: Runner, images: Array, manifest: Manifest) -> Array:
-    """Run (batch, channel, ...) images in the channel layout of the network; the same comes back."""
+    """Run (batch, channel, ...) images in the layout of the network; the same layout comes back."""
     if not manifest.input.channels_last:
         return runner(images)
     output = runner(np.moveaxis(images, 1, -1))
@@ -145,7 +146,7 @@ def _activated(output: Array, activation: Activation) -> Array:
 
 
 def _series_classes(
-    manifest: Manifest, volume: Volume, runner: Runner, masks: Mapping[str, Mask]
+    manifest: Manifest, volume: Volume, masks: Mapping[str, Mask], *, runner: Runner
 ) -> SeriesClasses:
     spec, inference = manifest.input, manifest.inference
     block = turned(Block(voxels=volume.voxels, grid=volume.grid), spec.axes)
@@ -153,20 +154,18 @@ def _series_classes(
     step = max(round(inference.step_mm / block.grid.spacing_mm[0]), 1)
     chosen = inside[(len(inside) - 1) % step // 2 :: step]  # as much left out below as above
     scale = scale_of(block.voxels, spec.intensity)
-    images = [scale(_slice(block, int(index), manifest)) for index in chosen]
+    images = [scale(_slice(block, index, manifest)) for index in chosen.tolist()]
     probabilities = _in_batches(images, manifest, runner)
     return SeriesClasses(
-        slices=_located(chosen, probabilities, block, volume, spec.axes),
+        slices=_located(chosen, probabilities, volume, axes=spec.axes),
         outside=block.grid.shape[0] - len(inside),
         between=len(inside) - len(chosen),
         model_seconds=runner.seconds,
     )
 
 
-def _gated(
-    manifest: Manifest, volume: Volume, masks: Mapping[str, Mask]
-) -> NDArray[np.intp]:
-    """Indices, along the first axis of the network's input, of the slices worth reading."""
+def _gated(manifest: Manifest, volume: Volume, masks: Mapping[str, Mask]) -> NDArray[np.intp]:
+    """Return which slices, along the first axis of the network's input, are worth reading."""
     turn = turn_to(manifest.input.axes, volume.grid)
     gate = manifest.inference.gate
     if not gate:
@@ -178,9 +177,48 @@ def _gated(
 
 
 def _slice(block: Block, index: int, manifest: Manifest) -> Array:
-    """Return slice `index`, (channel, row, column), cropped and sized."""
+    """Return slice `index`, (channel, row, column), cropped and sized, intensities as they are."""
     spec = manifest.input
-    one = Block(voxels=block.voxels[index : index + 1], grid=_slice_grid(block, index))
-    one = cropped(one) if spec.crop else one
-    size = (1, *spec.size[1:]) if spec.size else None
-    return np.repeat(sized(one, spec.sizing, size).voxels, spec.channels, axis=0)
+    _, rows, columns = block.grid.shape
+    grid = windowed(block.grid, (index, 0, 0), (1, rows, columns))
+    one = Block(voxels=block.voxels[index : index + 1], grid=grid)
+    one = sized(cropped(one) if spec.crop else one, spec.sizing, spec.size)
+    return np.repeat(one.voxels, spec.channels, axis=0)
+
+
+def _in_batches(images: list[Array], manifest: Manifest, runner: Runner) -> Array:
+    """Return class probabilities, (slice, class)."""
+    inference, classes = manifest.inference, len(manifest.classes)
+    found = [np.empty((0, classes), dtype=np.float32)]
+    for start in range(0, len(images), inference.batch):
+        batch = np.stack(images[start : start + inference.batch])
+        output = _activated(_through(runner, batch, manifest), inference.activation)
+        if output.shape != (len(batch), classes):
+            msg = f"the network gave {output.shape} for {len(batch)} slices and {classes} classes"
+            raise InferenceFailed(msg)
+        found.append(output)
+    return np.concatenate(found)
+
+
+def _located(
+    chosen: NDArray[np.intp], probabilities: Array, volume: Volume, *, axes: str
+) -> tuple[SliceClasses, ...]:
+    turn = turn_to(axes, volume.grid)
+    grid = turn.grid(volume.grid)
+    _, rows, columns = grid.shape
+    middles = [[index, (rows - 1) / 2, (columns - 1) / 2] for index in chosen.tolist()]
+    centers = grid.points_mm(np.array(middles, dtype=np.float64).reshape(-1, 3))
+    instances = [header.instance_uid for header in volume.instances]
+    if 0 in turn.reversed_axes:
+        instances.reverse()
+    whole = turn.order[0] == 0  # a slice of the network is a slice of the series
+    return tuple(
+        SliceClasses(
+            center_mm=(x, y, z),
+            instance_uid=instances[index] if whole else None,
+            probabilities=tuple(row),
+        )
+        for index, (x, y, z), row in zip(
+            chosen.tolist(), centers.tolist(), probabilities.tolist(), strict=True
+        )
+    )

@@ -9,7 +9,8 @@ from pathlib import Path
 from imaging.errors import PackageInvalid
 from imaging.findings import Algorithm
 from imaging.identity import derived_uid
-from models.manifest import FILE_NAME, Manifest, read_manifest
+from models.manifest import Manifest
+from models.manifest_file import FILE_NAME, read_manifest
 
 _PICKLED_NAMES = frozenset((".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib"))
 _PROBE_BYTES = 64

@@ -1,7 +1,7 @@
 """From a volume to the array a network wants, and back. Serving and training use the same code.
 
-Every geometric step only makes a new grid in the patient (turned, respaced, stretched, cut, padded),
-so one lookup undoes them all: `restored` reads the source voxels in the network's grid.
+Every geometric step only makes a new grid in the patient (turned, respaced, stretched, cut or
+padded), so one lookup undoes them all: `restored` reads the source voxels in the network's grid.
 """
 
 from dataclasses import dataclass, replace
@@ -80,7 +80,7 @@ def turned(block: Block, axes: str) -> Block:
 
 
 def prepared(block: Block, spec: InputSpec) -> Block:
-    """Return `block` turned, respaced, cropped and sized as `spec` says; intensities as they are."""
+    """Return `block` turned, respaced, cropped and sized as `spec` says; intensities stay."""
     block = turned(block, spec.axes)
     if spec.spacing_mm:
         block = _on(block, respaced(block.grid, spec.spacing_mm))
@@ -88,7 +88,7 @@ def prepared(block: Block, spec: InputSpec) -> Block:
 
 
 def restored(voxels: Voxels, grid: Grid, source: Grid) -> Voxels:
-    """Return a network's map on `grid` brought to the `source` grid; zero where it does not reach."""
+    """Return a network's map on `grid` brought to the `source` grid; zero where it ends."""
     return resample(voxels, grid, source)
 
 
@@ -132,20 +132,26 @@ class Scale:
 
 def scale_of(voxels: Voxels, intensity: Intensity) -> Scale:
     """Return the map that `intensity` asks for on `voxels`; a flat image is only shifted."""
+    low, high = _limits(voxels, intensity)
+    clip = intensity.scaling in {Scaling.RANGE, Scaling.PERCENTILE}
+    return Scale(subtract=low, divide=high - low or 1.0, clip=clip)
+
+
+def _limits(voxels: Voxels, intensity: Intensity) -> tuple[float, float]:
+    """Return the values that become 0 and 1."""
     match intensity.scaling:
         case Scaling.NONE:
-            low, width = 0.0, 1.0
+            return 0.0, 1.0
         case Scaling.MAXIMUM:
-            low, width = 0.0, float(voxels.max())
+            return 0.0, float(voxels.max())
         case Scaling.RANGE:
-            low, width = intensity.lower, intensity.upper - intensity.lower
+            return intensity.lower, intensity.upper
         case Scaling.PERCENTILE:
             low, high = np.percentile(voxels, [intensity.lower, intensity.upper]).tolist()
-            width = high - low
+            return low, high
         case Scaling.ZSCORE:
-            low, width = float(voxels.mean(dtype=np.float64)), float(voxels.std(dtype=np.float64))
-    clip = intensity.scaling in {Scaling.RANGE, Scaling.PERCENTILE}
-    return Scale(subtract=low, divide=width or 1.0, clip=clip)
+            mean = float(voxels.mean(dtype=np.float64))
+            return mean, mean + float(voxels.std(dtype=np.float64))
 
 
 def _on(block: Block, grid: Grid, *, smooth: bool = False) -> Block:

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imaging.errors import NotFound, PackageInvalid
@@ -17,18 +17,28 @@ class BrokenPackage:
     problems: tuple[str, ...]
 
 
+_Signature = frozenset[tuple[str, int, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
     """Packages in `folder`, one subfolder each, named like the package."""
 
     folder: Path
+    _read: dict[str, tuple[_Signature, Package]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    def list(self) -> tuple[Package | BrokenPackage, ...]:
-        """Return every installed package in name order; a broken one does not hide the others."""
-        return tuple(self._entry(name) for name in self._names())
+    def packages(self) -> tuple[Package, ...]:
+        """Return the usable packages in name order."""
+        return tuple(entry for entry in self._entries() if isinstance(entry, Package))
+
+    def broken(self) -> tuple[BrokenPackage, ...]:
+        """Return the packages that cannot be used; they do not hide the others."""
+        return tuple(entry for entry in self._entries() if isinstance(entry, BrokenPackage))
 
     def get(self, name: str) -> Package:
-        """Return an installed package, read and hashed anew.
+        """Return an installed package, read and hashed anew when one of its files has changed.
 
         Raises
         ------
@@ -40,10 +50,14 @@ class Registry:
         if name not in self._names():
             msg = f"there is no model {name!r}"
             raise NotFound(msg)
+        signature = _signature(self.folder / name)
+        if name in self._read and self._read[name][0] == signature:
+            return self._read[name][1]
         package = read_package(self.folder / name)
         if package.manifest.name != name:
             msg = f"the folder is named {name}, the model {package.manifest.name}"
             raise PackageInvalid(msg)
+        self._read[name] = (signature, package)
         return package
 
     def add(self, source: Path) -> Package:
@@ -94,8 +108,17 @@ class Registry:
             )
         )
 
+    def _entries(self) -> tuple[Package | BrokenPackage, ...]:
+        return tuple(self._entry(name) for name in self._names())
+
     def _entry(self, name: str) -> Package | BrokenPackage:
         try:
             return self.get(name)
         except (PackageInvalid, OSError) as error:
             return BrokenPackage(name=name, problems=tuple(str(error).splitlines()))
+
+
+def _signature(folder: Path) -> _Signature:
+    """Name, size and time of every file: what changes when a package does."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return frozenset((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)

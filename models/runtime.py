@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from imaging.errors import InferenceFailed, PackageInvalid
-from models.device import Device, usable
+from models.device import Device, chosen, usable
 from models.package import Package
 
 Array = NDArray[np.float32]
@@ -104,6 +104,16 @@ class Sessions:
         """Return what runs the network of `package` for one prediction."""
         return Runner(self, package)
 
+    def load(self, package: Package) -> None:
+        """Load the network of `package` on the preferred device, so that no study waits for it.
+
+        Raises
+        ------
+        ModelError
+            It cannot be loaded.
+        """
+        self._session(package, self.devices[0])
+
     def run(self, package: Package, device: Device, array: Array) -> Array:
         """Return the network's output on `device`, loading it first if need be.
 
@@ -123,6 +133,12 @@ class Sessions:
             if key not in self._loaded:
                 self._loaded[key] = self.opener(package.weights, device, self.threads)
             return self._loaded[key]
+
+
+def open_sessions(choice: str, *, threads: int) -> Sessions:
+    """Return sessions on the devices for ``auto``, ``cpu`` or ``cuda``; loads nothing yet."""
+    devices = chosen(choice, onnxruntime.get_available_providers())
+    return Sessions(threads=threads, devices=devices)
 
 
 class Runner:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imaging.errors import SetupError
 
-_GRACE_S = 15.0
+_GRACE_S = 20.0
 _TAIL_LINES = 15
 
 

@@ -58,6 +58,7 @@ def study_answer(
     uids = {result.instance_uid for result in results}
     proven = [d.proven_at for d in detail.deliveries if d.instance_uid in uids and d.proven_at]
     timings = detail.workitems[0].timings if detail.workitems else {}
+    model_s = [seconds for stage, seconds in timings.items() if stage.endswith("/model")]
     return StudyAnswer(
         study_uid=detail.study_uid,
         modality=modality,
@@ -74,7 +75,7 @@ def study_answer(
         ),
         findings=detail.findings,
         seconds_last_slice_to_pacs=round(max(proven) - last_slice_at, 2) if proven else None,
-        seconds_model=round(timings["model"], 2) if "model" in timings else None,
+        seconds_model=round(sum(model_s), 2) if model_s else None,
     )
 
 

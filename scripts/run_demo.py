@@ -126,7 +126,7 @@ class Demo:
             in_pacs=pacs.instances(study.study_uid),
         )
         for sentence in sentences(answer):
-            self._console.print(f"  {sentence}", highlight=False, markup=False)
+            self._console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
         for problem in problems(answer):
             self._console.print(f"  [red]{problem}[/]", highlight=False)
         return answer

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 from imaging.errors import WetreadError
 from serving.logs import configure
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _process_commands(commands: _Commands) -> None:
@@ -174,7 +175,7 @@ def _analyse(settings: Settings, options: argparse.Namespace) -> int:
 def _models(settings: Settings, options: argparse.Namespace) -> int:
     from serving.commands.models import models
 
-    argument = getattr(options, "name", None) or getattr(options, "path", "")
+    argument = str(vars(options).get("name") or vars(options).get("path") or "")
     return models(settings, options.action, argument)
 
 

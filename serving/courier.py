@@ -84,7 +84,7 @@ class Courier:
             return None
         uids, limits = [instance.instance_uid for instance in left], self._settings.delivery
         first_s, longest_s = limits.first_retry_s, limits.longest_retry_s
-        wait_s = min(first_s * 2 ** min(attempt, _MOST_DOUBLINGS), longest_s)
+        wait_s: float = min(first_s * 2 ** min(attempt, _MOST_DOUBLINGS), longest_s)
         too_long = attempt * longest_s > limits.give_up_days * _DAY_S
         if permanent or too_long:
             self._journal.update_deliveries(uids, destination, "failed", error=problem)

@@ -16,7 +16,6 @@ from serving.records import ResultKind
 from serving.settings import WETREAD_VERSION
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Draft:
     """A finished object: its data set and its Part 10 bytes."""

@@ -8,10 +8,10 @@ step must be safe to repeat. No pixel data and no patient data go into arguments
 import fcntl
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from dbos import EnqueueOptions as _EnqueueOptions
@@ -55,18 +55,19 @@ async def sleep(seconds: float) -> None:
 
 
 async def child(
-    function: Callable[Concatenate[str, P], Awaitable[R]],
+    function: Callable[Concatenate[str, P], Awaitable[None]],
     work_id: str,
     *args: P.args,
     **kwargs: P.kwargs,
-) -> Callable[[], Awaitable[R]]:
-    """Start `function(work_id, ...)` as a durable child at once; the same id runs once.
+) -> Callable[[], Awaitable[None]]:
+    """Start ``function(work_id, ...)`` as a durable child at once; the same id runs once.
 
-    Returns a function that waits for its result.
+    Returns a function that waits for its end.
     """
+    started = cast(Callable[Concatenate[str, P], Coroutine[Any, Any, None]], function)
     with SetWorkflowID(work_id):
-        handle = await DBOS.start_workflow_async(function, work_id, *args, **kwargs)  # type: ignore[arg-type]
-    return handle.get_result  # type: ignore[return-value]
+        handle = await DBOS.start_workflow_async(started, work_id, *args, **kwargs)
+    return handle.get_result
 
 
 class Worker:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from typing_extensions import override
+
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -15,6 +17,7 @@ class _Figures(Collector):
     def __init__(self, index: Index, archive: Archive, journal: Journal) -> None:
         self._index, self._archive, self._journal = index, archive, journal
 
+    @override
     def collect(self) -> Iterable[GaugeMetricFamily]:
         counts = self._index.counts()
         yield _gauge("wetread_studies", "studies stored", counts.studies)

@@ -74,7 +74,7 @@ class Pipeline:
         candidates = self._candidates(ticket)
         packages = {package.manifest.name: package for package in self._registry.packages()}
         rule = rule_for(self._settings.rules, self._studies.traits(study_uid))
-        needs = {name: package.manifest.need for name, package in packages.items()}
+        needs = {name: package.manifest.needs for name, package in packages.items()}
         decisions = [_with_needed(d, packages) for d in decide(candidates, needs, rule)]
         records = [_decision_record(workitem_uid, decision) for decision in decisions]
         self._journal.record_decisions(workitem_uid, study_uid, records)
@@ -142,7 +142,9 @@ class Pipeline:
                 reasons=reasons,
                 instances=tuple(reference_to(instance) for instance in instances),
                 algorithm=None,
-                result_key=derived_uid("notice", ticket["content_digest"], *(r.code for r in reasons)),
+                result_key=derived_uid(
+                    "notice", ticket["content_digest"], *(r.code for r in reasons)
+                ),
                 created=self._created(workitem_uid),
             )
             draft = notice_draft(notice, source_dataset(instances[0]))

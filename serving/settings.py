@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from dicom_node.peers import Peer
 from dicom_node.routing import Rule
 from imaging.errors import SetupError
-from imaging.identity import ae_title
+from imaging.identity import AETitle, ae_title
 
 WETREAD_VERSION = version("wetread")
 DEFAULT_FILE = Path("wetread.toml")
@@ -29,13 +29,13 @@ class _Section(BaseModel):
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-Title = Annotated[str, AfterValidator(ae_title)]
+Title = Annotated[AETitle, AfterValidator(ae_title)]
 
 
 class NodeSettings(_Section):
     """``[node]``: the DICOM listener."""
 
-    ae_title: Title = Field("WETREAD", description="our AE title")
+    ae_title: Title = Field(AETitle("WETREAD"), description="our AE title")
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all interfaces")
     port: Port = Field(11112, description="port to listen on")
     allow_unknown: bool = Field(default=False, description="accept senders that are not in peers")

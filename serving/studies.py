@@ -18,7 +18,21 @@ from serving.tickets import StudyTicket
 _KEPT = 4
 # Not images: documents, results and plans that share a study with images.
 _NOT_IMAGES = frozenset(
-    "SR SEG PR KO DOC RTSTRUCT RTPLAN RTDOSE REG AU ECG HD FID RWV SMR ANN".split()
+    (
+        "SR",
+        "SEG",
+        "PR",
+        "KO",
+        "DOC",
+        "RTSTRUCT",
+        "RTPLAN",
+        "RTDOSE",
+        "REG",
+        "AU",
+        "ECG",
+        "HD",
+        "RWV",
+    )
 )
 
 

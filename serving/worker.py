@@ -8,7 +8,7 @@ import structlog
 
 from imaging.errors import NotFound, SetupError
 from imaging.reasons import Reason
-from models.runtime import Sessions
+from models.runtime import open_sessions
 from serving.courier import Courier
 from serving.engine import Worker
 from serving.parts import Parts
@@ -40,7 +40,7 @@ def build_pipeline(parts: Parts) -> Pipeline:
         ),
         journal=parts.journal,
         registry=parts.registry,
-        sessions=Sessions(device=settings.analysis.device, threads=settings.analysis.threads),
+        sessions=open_sessions(settings.analysis.device, threads=settings.analysis.threads),
     )
 
 

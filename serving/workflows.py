@@ -19,7 +19,8 @@ def register(pipeline: Pipeline, courier: Courier) -> None:
 
     @workflow("deliver")
     async def deliver(_work_id: str, destination: str, results: list[str]) -> None:
-        attempt, retry_in_s = 0, 0.0
+        attempt = 0
+        retry_in_s: float | None = 0.0
         while retry_in_s is not None:
             await sleep(retry_in_s)
             retry_in_s = await step(courier.attempt, destination, results, attempt)

@@ -21,6 +21,7 @@ _OPSET, _IR_VERSION = 13, 8
 _CHANNELS_FIRST = (4, 3, 0, 1, 2)
 
 Tensor = NDArray[np.float32]
+_Attribute = int | str | list[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +114,12 @@ class _Conversion:
             self.done[name] = convert(self, node)
         return self.done[name]
 
-    def add(self, node: Node, kind: str, inputs: list[str], **attributes: int | str | list[int]) -> str:
-        self.steps.append(helper.make_node(kind, inputs, [node.name], node.name, None, None, **attributes))
+    def add(self, node: Node, kind: str, inputs: list[str], **attributes: _Attribute) -> str:
+        step = helper.make_node(kind, inputs, [node.name], name=node.name)
+        step.attribute.extend(
+            helper.make_attribute(key, value) for key, value in sorted(attributes.items())
+        )
+        self.steps.append(step)
         return node.name
 
     def weight(self, name: str, axes: tuple[int, ...]) -> str:

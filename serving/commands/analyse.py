@@ -4,12 +4,13 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from rich.progress import track
 
-from dicom_node.records import StudyFilter
+from dicom_node.records import Completion, StudyFilter
 from dicom_node.routing import DEFAULT_PRIORITY, Rule
 from imaging.errors import Conflict, InputError, NotFound
 from serving.folder import Found, Skipped, read_folder
@@ -113,6 +114,16 @@ def _analyse(parts: Parts, study_uid: str, output: Path) -> dict[str, Any]:
     for assignment in track(readings, "analysing", disable=not sys.stderr.isatty()):
         pipeline.read(assignment)
     pipeline.conclude(ticket)
+    parts.index.mark_complete(
+        Completion(
+            study_uid=study_uid,
+            received=parts.index.study(study_uid).received,
+            completeness="confirmed",
+            text=ticket["arrival_text"],
+            content_digest=digest,
+            at=time.time(),
+        )
+    )
     view = StudyViews(parts.index, parts.journal).detail(study_uid).model_dump(mode="json")
     for result in view["results"]:
         result["file"] = _copy(parts, result, output)

@@ -10,7 +10,7 @@ from rich.console import Console
 from dicom_node.peers import Peer
 from dicom_node.scu import Timeouts, echo
 from imaging.errors import WetreadError
-from models.runtime import Sessions
+from models.runtime import open_sessions
 from serving.health import Health, answers
 from serving.parts import Parts
 from serving.settings import Settings
@@ -88,8 +88,8 @@ def _peer(settings: Settings, peer: Peer) -> Line:
 
 
 def _models(settings: Settings) -> Iterator[Line]:
-    registry = Parts(settings).registry
-    sessions = Sessions(device=settings.analysis.device, threads=settings.analysis.threads)
+    registry, analysis = Parts(settings).registry, settings.analysis
+    sessions = open_sessions(analysis.device, threads=analysis.threads)
     for package in registry.packages():
         what = f"model {package.manifest.name} {package.manifest.version}"
         try:

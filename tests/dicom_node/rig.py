@@ -7,16 +7,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset, dcmwrite
+from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dicom_node.archive import Archive
+from dicom_node.archive import Archive, Encoded
 from dicom_node.index import Index
 from dicom_node.ingest import Ingest, Stored
 from dicom_node.scp import Node
@@ -76,6 +76,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def image(
@@ -141,3 +146,50 @@ def store(ingest: Ingest, ds: Dataset, *, calling_ae: str = "PACS") -> Stored:
         calling_ae=calling_ae,
         address="127.0.0.1",
     )
+
+
+def prepared(source: Path, folder: Path, *, whole: bool = True) -> Path:
+    """Write a foreign file with a file meta that fits it; the data set stays as it is.
+
+    Only where `whole` is asked for and a UID is missing altogether, stand-ins are put in.
+    """
+    file = source.read_bytes()
+    ds = dcmread(source, force=True)
+    plain = ImplicitVRLittleEndian if ds.original_encoding[0] else ExplicitVRLittleEndian
+    syntax = str(ds.file_meta.get("TransferSyntaxUID") or plain)
+    encoded = Encoded(
+        dataset=_after_meta(file),
+        sop_class_uid=str(ds.get("SOPClassUID") or CTImageStorage),
+        instance_uid=str(ds.get("SOPInstanceUID") or derived_uid(source.name)),
+        transfer_syntax_uid=syntax,
+    )
+    if whole and not all(ds.get(f"{level}InstanceUID") for level in ("Study", "Series", "SOP")):
+        encoded = replace(encoded, dataset=_completed(ds, encoded))
+    target = folder / f"prepared-{source.name}"
+    target.write_bytes(encoded.part10() + encoded.dataset)
+    return target
+
+
+def _completed(ds: Dataset, encoded: Encoded) -> bytes:
+    ds.SOPClassUID, ds.SOPInstanceUID = encoded.sop_class_uid, encoded.instance_uid
+    for level in ("Study", "Series"):
+        uid = ds.get(f"{level}InstanceUID") or derived_uid(level, encoded.instance_uid)
+        setattr(ds, f"{level}InstanceUID", uid)
+    ds.file_meta.MediaStorageSOPClassUID = encoded.sop_class_uid
+    ds.file_meta.MediaStorageSOPInstanceUID = encoded.instance_uid
+    ds.file_meta.TransferSyntaxUID = encoded.transfer_syntax_uid
+    buffer = BytesIO()
+    dcmwrite(buffer, ds, enforce_file_format=True)
+    return _after_meta(buffer.getvalue())
+
+
+def _after_meta(file: bytes) -> bytes:
+    """Return what follows the file meta, also where its group length is missing or wrong."""
+    if file[128:132] != b"DICM":
+        return file
+    at = 132
+    while file[at : at + 2] == b"\x02\0":
+        long = file[at + 4 : at + 6] in {b"OB", b"UN"}
+        length = file[at + 8 : at + 12] if long else file[at + 6 : at + 8]
+        at += (12 if long else 8) + int.from_bytes(length, "little")
+    return file[at:]

@@ -11,6 +11,7 @@ from dicom_node.archive import Archive
 from dicom_node.delivery import send
 from dicom_node.index import Index
 from dicom_node.peers import Peer
+from dicom_node.scu import Timeouts
 from tests.dicom_node.rig import OURS, dataset_of, image, in_parallel, save
 
 _RECEIVER = """
@@ -53,7 +54,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
             time.sleep(0.6)
             receiver.kill()
             return
-        outcome = send(peer, batches[number], ae_title=OURS)
+        outcome = send(peer, batches[number], ae_title=OURS, timeouts=Timeouts(reply_s=2))
         acknowledged.update(uid for uid, status in outcome.statuses.items() if status == 0)
 
     in_parallel(len(batches) + 1, sender)

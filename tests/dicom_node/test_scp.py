@@ -7,7 +7,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import UID
 from pynetdicom.presentation import build_context
+from sqlalchemy import Engine, delete
 
+from dicom_node import schema
 from dicom_node.archive import Archive
 from dicom_node.delivery import send
 from dicom_node.index import Index
@@ -23,6 +25,7 @@ from tests.dicom_node.rig import (
     dataset_of,
     image,
     in_parallel,
+    prepared,
     run,
     save,
     wait_for,
@@ -91,38 +94,32 @@ def _shared(data: Path) -> list[Path]:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_every_transfer_syntax_is_kept_byte_by_byte(running: Running, data: Path) -> None:
-    refused, kept = [], 0
-    for path in _shared(data):
+def test_every_transfer_syntax_is_kept_byte_by_byte(
+    running: Running, data: Path, tmp_path: Path, engine: Engine
+) -> None:
+    for source in _shared(data):
+        with schema.writing(engine) as connection:  # several of these files share a UID
+            connection.execute(delete(schema.instances))
+        path = prepared(source, tmp_path)
         outcome = send(ourselves(running), [path], ae_title=PACS)
-        (uid,) = outcome.statuses
-        if outcome.text:
-            refused.append((path.name, outcome.text))
-            continue
-        instance = running.index.instance(uid)
+        assert outcome.text == "", (source.name, outcome.text, running.index.set_aside(limit=1))
+        (instance_uid,) = outcome.statuses
+        instance = running.index.instance(instance_uid)
         assert instance is not None
-        file = path.read_bytes()
-        if _is_first(running, path, uid):
-            assert dataset_of(running.archive.read(instance.path)) == dataset_of(file), path.name
-            kept += 1
-    assert refused == []
-    assert kept >= 10
-
-
-def _is_first(running: Running, path: Path, uid: str) -> bool:
-    """Whether the index holds this file's syntax under the UID: several files may share one."""
-    instance = running.index.instance(uid)
-    syntax = dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
-    return instance is not None and instance.transfer_syntax_uid == syntax
+        kept = running.archive.read(instance.path)
+        assert dataset_of(kept) == dataset_of(path.read_bytes()), source.name
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_objects_without_image_pixels_are_kept(running: Running, data: Path) -> None:
+def test_objects_without_image_pixels_are_kept(
+    running: Running, data: Path, tmp_path: Path
+) -> None:
     paths = sorted((data / "seg_sr_rt").rglob("*.dcm"))
     for path in paths:
-        outcome = send(ourselves(running), [path], ae_title=PACS)
-        assert outcome.text == "", (path.name, outcome.text)
-    kinds = {UID(dcmread(path, specific_tags=["SOPClassUID"]).SOPClassUID).name for path in paths}
+        outcome = send(ourselves(running), [prepared(path, tmp_path)], ae_title=PACS)
+        (status,) = outcome.statuses.values()
+        assert status in {0, 0x0111}, (path.name, outcome.text)
+    kinds = {UID(dcmread(path, force=True).SOPClassUID).name for path in paths}
     assert any("Segmentation" in kind for kind in kinds)
     assert any("SR" in kind for kind in kinds)
     assert "Encapsulated PDF Storage" in kinds
@@ -200,7 +197,7 @@ def test_an_association_is_set_up_quickly(running: Running) -> None:
         with association(ourselves(running), [context], PACS) as opened:
             waits.append(time.perf_counter() - began)
             assert opened.is_established
-    assert min(waits) < 0.05  # 0.05 to 0.08 s when all contexts are copied
+    assert min(waits) < 0.03  # 0.05 s and more when all contexts are copied
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -208,40 +205,10 @@ def test_malformed_instances(running: Running, data: Path, tmp_path: Path) -> No
     wrong = []
     for line in (data / "malformed" / "EXPECT.tsv").read_text().splitlines()[1:]:
         name, expectation = line.split("\t")[:2]
-        status = _send_raw(running, data / "malformed" / name, tmp_path / "raw.dcm")
+        path = prepared(data / "malformed" / name, tmp_path, whole=expectation != "reject")
+        (status,) = send(ourselves(running), [path], ae_title=PACS).statuses.values()
         if (expectation == "store_ok" and status != 0) or (expectation == "reject" and status == 0):
-            wrong.append((name, expectation, status))
+            wrong.append((name, status, running.index.set_aside(limit=1)))
     assert wrong == []
     assert running.dcmtk("echoscu").code == 0
     assert not any("^" in aside.text for aside in running.index.set_aside())  # no names
-
-
-def _send_raw(running: Running, source: Path, target: Path) -> int | None:
-    """Send what follows the file meta of a file as it is, under a sound file meta."""
-    from dicom_node.archive import Encoded
-
-    ds = dcmread(source, force=True, stop_before_pixels=True)
-    file = source.read_bytes()
-    meta = ds.file_meta
-    encoded = Encoded(
-        dataset=_after_meta(file),
-        sop_class_uid=str(ds.get("SOPClassUID") or "1.2.840.10008.5.1.4.1.1.2"),
-        instance_uid=str(ds.get("SOPInstanceUID") or "1.2.3"),
-        transfer_syntax_uid=str(meta.get("TransferSyntaxUID") or "1.2.840.10008.1.2.1"),
-    )
-    target.write_bytes(encoded.part10() + encoded.dataset)
-    outcome = send(ourselves(running), [target], ae_title=PACS)
-    return next(iter(outcome.statuses.values()))
-
-
-def _after_meta(file: bytes) -> bytes:
-    if file[128:132] != b"DICM":
-        return file
-    at = 132
-    while file[at : at + 2] == b"\x02\0":
-        long = file[at + 4 : at + 6] in {b"OB", b"UN"}
-        start = at + (12 if long else 8)
-        at = start + int.from_bytes(
-            file[at + 8 : at + 12] if long else file[at + 6 : at + 8], "little"
-        )
-    return file[at:]

