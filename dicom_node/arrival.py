@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,15 +14,17 @@ from imaging.errors import WetreadError
 _log = logging.getLogger(__name__)
 _FAILURES = (WetreadError, SQLAlchemyError, OSError)
 Ask = Callable[[StudyRow], Mapping[str, int] | None]
+Resend = Callable[[StudyRow, Sequence[str]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrivalSettings:
     """Seconds. `quiet_s`: without an answer, a study this long without anything new is complete.
 
-    `limit_s`: longest wait for what the PACS says is missing. A study is asked about when an
-    association ends or `settle_s` after its last instance, then ever less often up to
-    `longest_ask_s`.
+    With an answer, what has begun to arrive and stopped for `quiet_s` is asked for again, and
+    series of which nothing came are no longer waited for. `limit_s`: longest wait for what the PACS
+    says is missing. A study is asked about when an association ends or `settle_s` after its last
+    instance, then ever less often up to `longest_ask_s`.
     """
 
     quiet_s: float = 10.0
@@ -53,6 +55,8 @@ class _Watch:
     wait_s: float
     answer: Mapping[str, int] | None = None
     rest_until: float = 0.0
+    resend_at: float = 0.0
+    resend_wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +69,9 @@ class _Verdict:
 class Arrival:
     """Watches every study that is receiving, in a thread of its own.
 
-    `ask` gives the number of instances of each series, ``None`` without an answer. `on_complete`
-    is called before the study is closed, so perhaps more than once: it must bear repetition.
+    `ask` gives the number of instances of each series, ``None`` without an answer; `resend` has
+    series sent again. `on_complete` is called before the study is closed, so perhaps more than
+    once: it must bear repetition.
     """
 
     def __init__(
@@ -75,10 +80,12 @@ class Arrival:
         ask: Ask,
         on_complete: Callable[[CompleteStudy], None],
         *,
+        resend: Resend | None = None,
         settings: ArrivalSettings,
         clock: Callable[[], float],
     ) -> None:
         self._index, self._ask, self._on_complete = index, ask, on_complete
+        self._resend = resend
         self._settings, self._clock = settings, clock
         self._watches: dict[str, _Watch] = {}
         self._woken: set[str] = set()
@@ -153,20 +160,35 @@ class Arrival:
         verdict = self._verdict(study, watch.answer)
         if verdict is not None:
             self._complete(study, verdict)
+        elif watch.answer is not None:
+            self._ask_again(study, watch, watch.answer)
+
+    def _ask_again(self, study: StudyRow, watch: _Watch, answer: Mapping[str, int]) -> None:
+        """Have series that stopped in the middle sent again, ever less often."""
+        now, quiet_s = self._clock(), self._settings.quiet_s
+        begun = _begun(self._shortfall(study.study_uid, answer))
+        if not begun or not self._resend or now < study.last_received_at + quiet_s:
+            return
+        if now >= watch.resend_at:
+            watch.resend_wait_s = min(2 * watch.resend_wait_s or quiet_s, self._settings.limit_s)
+            watch.resend_at = now + watch.resend_wait_s
+            self._resend(study, sorted(begun))
 
     def _verdict(self, study: StudyRow, answer: Mapping[str, int] | None) -> _Verdict | None:
-        still_s = self._clock() - study.last_received_at
+        still_s, settings = self._clock() - study.last_received_at, self._settings
         if answer is None:
-            if still_s < self._settings.quiet_s:
-                return None
-            text = f"the PACS gave no answer; nothing new for {self._settings.quiet_s:g} s"
-            return _Verdict(completeness="quiet", text=text)
+            text = f"the PACS gave no answer; nothing new for {settings.quiet_s:g} s"
+            verdict = _Verdict(completeness="quiet", text=text)
+            return verdict if still_s >= settings.quiet_s else None
         short = self._shortfall(study.study_uid, answer)
         if not short:
             return _Verdict(completeness="confirmed", text="the PACS counts the same instances")
-        if still_s < self._settings.limit_s:
-            return None
-        return _Verdict(completeness="limit", text=self._limit_text(short), short=short)
+        if not _begun(short):
+            text = f"each series that came is complete; {len(short)} other series were not sent"
+            verdict = _Verdict(completeness="confirmed", text=text)
+            return verdict if still_s >= settings.quiet_s else None
+        verdict = _Verdict(completeness="limit", text=self._limit_text(short), short=short)
+        return verdict if still_s >= settings.limit_s else None
 
     def _shortfall(
         self, study_uid: str, answer: Mapping[str, int]
@@ -209,3 +231,8 @@ class Arrival:
                 "study complete",
                 extra={"study": study.study_uid, "completeness": verdict.completeness},
             )
+
+
+def _begun(short: Mapping[str, tuple[int, int]]) -> Mapping[str, tuple[int, int]]:
+    """Leave out series of which nothing came: the sender may not want them read."""
+    return {uid: counts for uid, counts in short.items() if counts[0]}

@@ -1,8 +1,8 @@
 """Which peer is asked what a study should hold."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from dicom_node.peers import AssociationPolicy, Peer
+from dicom_node.peers import AssociationPolicy
 from dicom_node.records import StudyRow
 from dicom_node.scu import Timeouts, series_counts
 
@@ -28,7 +28,7 @@ class SeriesCounts:
 
     def __call__(self, study: StudyRow) -> Mapping[str, int] | None:
         """Return the number of instances of each series, ``None`` without an answer."""
-        for peer in self._candidates(study):
+        for peer in self._policy.answering(study.sender, study.sender_address):
             if self._clock() < self._rests.get(peer.name, 0.0):
                 continue
             counts = series_counts(
@@ -39,8 +39,3 @@ class SeriesCounts:
             if counts is None:
                 self._rests[peer.name] = self._clock() + _REST_S
         return None
-
-    def _candidates(self, study: StudyRow) -> Sequence[Peer]:
-        sender = self._policy.peer(study.sender, study.sender_address)
-        answering = [peer for peer in self._policy.peers if peer.query]
-        return sorted(answering, key=lambda peer: peer != sender)

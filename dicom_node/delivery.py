@@ -122,12 +122,10 @@ def _store_all(opened: Association, files: Sequence[_File]) -> Mapping[str, int 
 
 def _store(opened: Association, file: _File, number: int) -> int | None:
     accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in opened.accepted_contexts}
+    takes_implicit = (file.sop_class_uid, ImplicitVRLittleEndian) in accepted
     if file.kind in accepted:
         answer = opened.send_c_store(file.path, msg_id=number % 0xFFFF + 1)
-    elif (
-        file.sop_class_uid,
-        ImplicitVRLittleEndian,
-    ) in accepted and file.transfer_syntax_uid in NATIVE:
+    elif takes_implicit and file.transfer_syntax_uid in NATIVE:
         answer = opened.send_c_store(dcmread(file.path), msg_id=number % 0xFFFF + 1)
     else:
         return _SOP_CLASS_NOT_SUPPORTED

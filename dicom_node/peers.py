@@ -89,6 +89,11 @@ class AssociationPolicy:
         named = (peer for peer in self.peers if peer.ae_title == title)
         return next((peer for peer in named if self._is_at(peer.host, parsed)), None)
 
+    def answering(self, sender: str, address: str) -> tuple[Peer, ...]:
+        """Return the peers that answer queries, the one who sent from `address` first."""
+        origin = self.peer(sender, address)
+        return tuple(sorted((p for p in self.peers if p.query), key=lambda peer: peer != origin))
+
     def _is_at(self, host: str, address: _IPAddress) -> bool:
         try:
             return address in ipaddress.ip_network(host, strict=False)

@@ -13,6 +13,7 @@ from pynetdicom.events import Event
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
 
@@ -81,6 +82,33 @@ def stored_instances(
     with _finder(peer, ae_title, timeouts) as opened:
         found = _find(opened, _instance_keys(study_uid, series_uid)) or ()
     return frozenset(str(answer.get("SOPInstanceUID", "")) for answer in found)
+
+
+def move_series(
+    peer: Peer,
+    study_uid: str,
+    series_uid: str,
+    *,
+    ae_title: AETitle,
+    timeouts: Timeouts | None = None,
+) -> str | None:
+    """Have the peer send a series to us; return what went wrong, or ``None`` when all was sent."""
+    keys = Dataset()
+    keys.QueryRetrieveLevel = "SERIES"
+    keys.StudyInstanceUID, keys.SeriesInstanceUID = study_uid, series_uid
+    context = build_context(StudyRootQueryRetrieveInformationModelMove, _PLAIN)
+    with association(peer, [context], ae_title, timeouts=timeouts) as opened:
+        if not opened.is_established:
+            return problem(opened)
+        if not opened.accepted_contexts:
+            return "the peer does not offer C-MOVE"
+        last: int | None = None
+        model = StudyRootQueryRetrieveInformationModelMove
+        for status, _ in opened.send_c_move(keys, ae_title, model):
+            last = status.get("Status")
+    if last == _SUCCESS:
+        return None
+    return "no answer to C-MOVE" if last is None else f"C-MOVE status {last:04X}"
 
 
 @contextmanager

@@ -55,8 +55,8 @@ def cut_area_cm2(voxels: Voxels, mask: Mask, grid: Grid, *, face: str) -> float:
 
     `face` is the letter (L, R, P, A, S or I) of the patient's side. Where air lies between the head
     and the face it is zero, however close the mask comes; where the image ends within the head, it
-    is the section of the head. Tissue is brighter than 0.35 of the median under the mask: above bone
-    and air, below fat, muscle and brain in T1-weighted MR.
+    is the section of the head. Tissue is brighter than 0.35 of the median under the mask: above
+    bone and air, below fat, muscle and brain in T1-weighted MR.
     """
     if not mask.any():
         return 0.0

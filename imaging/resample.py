@@ -29,9 +29,7 @@ def resample(
     """
     image = _image(voxels, source)
     if smooth:
-        coarser = np.array(target.spacing_mm) / np.array(_along(source, target))
-        variance = (np.maximum(coarser - 1.0, 0.0) / 2.0) ** 2
-        image = _smoothed(image, _in_source_order(variance, source, target))
+        image = _smoothed(image, source, target)
     return _values(_looked_up(image, target, by=sitk.sitkLinear, outside=outside))
 
 
@@ -71,26 +69,6 @@ def windowed(grid: Grid, start: Shape, shape: Shape) -> Grid:
     return replace(grid, shape=shape, affine=affine)
 
 
-def _along(source: Grid, target: Grid) -> NDArray[np.float64]:
-    """Source spacing along each (slice, row, column) axis of `target`."""
-    return np.array(source.spacing_mm)[_nearest_axes(source, target)]
-
-
-def _in_source_order(
-    values: NDArray[np.float64], source: Grid, target: Grid
-) -> NDArray[np.float64]:
-    ordered = np.empty(3)
-    ordered[_nearest_axes(source, target)] = values
-    return ordered
-
-
-def _nearest_axes(source: Grid, target: Grid) -> NDArray[np.intp]:
-    """For each (slice, row, column) axis of `target`, the `source` axis closest to it."""
-    cosines = np.abs(target.direction.T @ source.direction)[::-1, ::-1]
-    axes: NDArray[np.intp] = cosines.argmax(axis=1)
-    return axes
-
-
 def _image(array: NDArray[np.generic], grid: Grid) -> sitk.Image:
     image = sitk.GetImageFromArray(array)
     image.SetOrigin(grid.origin_mm)
@@ -99,12 +77,14 @@ def _image(array: NDArray[np.generic], grid: Grid) -> sitk.Image:
     return image
 
 
-def _smoothed(image: sitk.Image, variance: NDArray[np.float64]) -> sitk.Image:
-    if not variance.any():
+def _smoothed(image: sitk.Image, source: Grid, target: Grid) -> sitk.Image:
+    # Steps of `target` as seen along (column, row, slice) of `source`, in source voxels.
+    steps = np.abs(np.linalg.solve(source.affine[:3, :3], target.affine[:3, :3])).max(axis=1)
+    sigma = np.maximum(steps - 1.0, 0.0) / 2.0
+    if not sigma.any():
         return image
-    return sitk.DiscreteGaussian(
-        image, variance=variance[::-1].tolist(), maximumError=0.01, useImageSpacing=False
-    )
+    variance = (sigma**2).tolist()
+    return sitk.DiscreteGaussian(image, variance=variance, maximumError=0.01, useImageSpacing=False)
 
 
 def _looked_up(image: sitk.Image, target: Grid, *, by: int, outside: float) -> sitk.Image:

@@ -29,8 +29,8 @@ from models.runtime import Array
 
 UNVERIFIED = "Research use only, unverified."
 _RIM_MM = 6.0
-# Below the brain the head goes on, so tissue at the lower face says nothing; a whole brain is only
-# a brain stem there: 20 cm2 or less on whole heads, 45 cm2 or more when 20 mm are missing.
+# Below the brain the head goes on, so tissue at the lower face says nothing; but a whole brain is
+# narrow there. Networks stay about 10 mm away from a border, hence the depth.
 _NECK_DEPTH_MM = 25.0
 _PLANES = {
     "S": "axial",

@@ -126,7 +126,10 @@ class InferenceSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """A structure the model outlines: output channel, codes, colour, and how the mask is made."""
+    """A structure the model outlines: codes, colour, and how its mask is made.
+
+    `channel` is the network's output channel, by default the one before `number`.
+    """
 
     number: int
     channel: int

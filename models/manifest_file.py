@@ -148,9 +148,10 @@ def _inference(table: Table) -> InferenceSpec:
 
 
 def _label(table: Table) -> Label:
+    number = table.integer("number", low=1)
     return Label(
-        number=table.integer("number", low=1),
-        channel=table.integer("channel", 0),
+        number=number,
+        channel=table.integer("channel", number - 1),
         label=table.text("label"),
         category=table.code("category"),
         type=table.code("type"),

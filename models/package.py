@@ -1,7 +1,6 @@
 """A model package: a folder with `model.toml`, the weights, and nothing that could run code."""
 
 import hashlib
-import pickletools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from models.manifest import Manifest
 from models.manifest_file import FILE_NAME, read_manifest
 
 _PICKLED_NAMES = frozenset((".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib"))
-_PROBE_BYTES = 64
+# Opcode PROTO and the protocols that have it.
+_PICKLE_STARTS = frozenset(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +93,4 @@ def _pickled(file: Path) -> bool:
         with zipfile.ZipFile(file) as archive:
             return any(name.endswith(".pkl") for name in archive.namelist())
     with file.open("rb") as stream:
-        return _starts_as_pickle(stream.read(_PROBE_BYTES))
-
-
-def _starts_as_pickle(start: bytes) -> bool:
-    if not start.startswith(b"\x80"):  # every pickle since protocol 2 begins with PROTO
-        return False
-    opcodes = pickletools.genops(start)
-    try:
-        return next(opcodes)[0].name == "PROTO" and bool(next(opcodes))
-    except (ValueError, StopIteration):
-        return False
+        return stream.read(2) in _PICKLE_STARTS

@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from imaging.errors import InferenceFailed, PackageInvalid
+from imaging.errors import InferenceFailed, ModelError, PackageInvalid
 from models.device import Device, chosen, usable
 from models.package import Package
 
@@ -105,14 +105,20 @@ class Sessions:
         return Runner(self, package)
 
     def load(self, package: Package) -> None:
-        """Load the network of `package` on the preferred device, so that no study waits for it.
+        """Load the network of `package` on the best device that takes it, so that no study waits.
 
         Raises
         ------
         ModelError
-            It cannot be loaded.
+            No device can load it.
         """
-        self._session(package, self.devices[0])
+        for device in self.devices[:-1]:
+            try:
+                self._session(package, device)
+            except ModelError:
+                continue
+            return
+        self._session(package, self.devices[-1])
 
     def run(self, package: Package, device: Device, array: Array) -> Array:
         """Return the network's output on `device`, loading it first if need be.
@@ -165,6 +171,6 @@ class Runner:
         while len(self._devices) > 1:
             try:
                 return self._sessions.run(self._package, self._devices[0], array)
-            except (InferenceFailed, PackageInvalid):
+            except ModelError:
                 self._devices.pop(0)
         return self._sessions.run(self._package, self._devices[0], array)

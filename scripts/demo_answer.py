@@ -86,15 +86,15 @@ def problems(answer: StudyAnswer) -> tuple[str, ...]:
     return (*absent, *(f"{n} x {_WORDS[kind]} was not written" for kind, n in missing.items()))
 
 
-def sentences(answer: StudyAnswer) -> Iterator[str]:
-    """Yield the findings, the objects and the times in words, one line each."""
+def sentences(answer: StudyAnswer, place: str) -> Iterator[str]:
+    """Yield findings, objects and times in words, one line each; `place` names the PACS."""
     if answer.analysed:
         yield from (f"{finding.model}: {finding.statement}" for finding in answer.findings)
     else:
         yield f"Not analysed: {answer.reason}"
     for result in answer.results:
-        state = "in the PACS" if result.in_pacs else "NOT in the PACS"
-        yield f"{state}: {_WORDS[result.kind]} {result.sop_instance_uid}"
+        state = "in" if result.in_pacs else "NOT in"
+        yield f"{state} {place}: {_WORDS[result.kind]} {result.sop_instance_uid}"
     if answer.seconds_last_slice_to_pacs is not None:
         model = f", {answer.seconds_model} s of it in the models" if answer.seconds_model else ""
         yield f"last slice to last result: {answer.seconds_last_slice_to_pacs} s{model}"

@@ -61,13 +61,16 @@ make_venv() {
         || die "Python's venv module does not work: apt-get install python3-venv, or set WETREAD_VENV to an environment with pip"
 }
 
-# Install Wetread, with an extra if given, unless nothing has changed since the last time.
+# Install Wetread, with the extra dev if given, unless nothing has changed since the last time.
 install_wetread() {
-    local extra="${1:-}" stamp wanted
+    local extra="${1:-}" stamp wanted done
     make_venv
     stamp="$venv/wetread-installed${extra:+-$extra}"
     wanted="$(cat "$root/pyproject.toml" "$root/requirements.lock" | sha256sum) $root"
-    [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return 0
+    # The dev extra has all that the plain installation has.
+    for done in "$stamp" "$venv/wetread-installed-dev"; do
+        [ "$(cat "$done" 2>/dev/null)" = "$wanted" ] && return 0
+    done
     say "Installing Wetread${extra:+ with extra $extra} into $venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
         --constraint "$root/requirements.lock" --editable "$root${extra:+[$extra]}" >&2 \

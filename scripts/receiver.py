@@ -37,7 +37,7 @@ class Receiver:
     """A running receiver; `stop` ends it."""
 
     ae_title = AETitle("RECEIVER")
-    name = "plain receiver (no PACS)"
+    name = "the plain receiver (no PACS)"
 
     def __init__(self, plan: PacsPlan) -> None:
         self.dicom_port = plan.dicom_port

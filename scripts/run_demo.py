@@ -28,6 +28,7 @@ _MODELS = ("brain-extraction", "brain-tumour-class")
 _MR_FILE = PurePosixPath("/usr/share/mricron/templates/ch2.nii.gz")
 _CT_FILE = PurePosixPath("/usr/share/doc/invesalius-examples/examples/Cranium.inv3")
 _AE_TITLE = AETitle("WETREAD")
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _START_LIMIT_S = 120.0
 _STUDY_LIMIT_S = 600.0
 _SETTINGS = """\
@@ -83,8 +84,9 @@ class Demo:
         )
         if executable is None:
             self._console.print(
-                "[yellow]No PACS is present on this machine (Orthanc is not installed): a plain "
-                "DICOM receiver takes its place.[/]"
+                "[yellow]No PACS is present: a plain DICOM receiver takes its place. "
+                "To have one, install the Debian packages orthanc and orthanc-dicomweb.[/]",
+                soft_wrap=True,
             )
             receiver = Receiver(plan)
             self._stops.callback(receiver.stop)
@@ -125,7 +127,7 @@ class Demo:
             last_slice_at=followed.last_slice_at,
             in_pacs=pacs.instances(study.study_uid),
         )
-        for sentence in sentences(answer):
+        for sentence in sentences(answer, pacs.name):
             self._console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
         for problem in problems(answer):
             self._console.print(f"  [red]{problem}[/]", highlight=False)
@@ -163,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-pacs", action="store_true", help="use the plain receiver")
     chosen = parser.parse_args(arguments)
     console = Console()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _STOP_SIGNALS:
         signal.signal(number, _interrupt)
     try:
         with ExitStack() as stops:
@@ -199,6 +201,8 @@ def _run(command: list[str]) -> None:
 
 
 def _interrupt(_number: int, _frame: object) -> None:
+    for number in _STOP_SIGNALS:  # a second one must not disturb the orderly end
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -9,6 +9,7 @@ from dicom_node.archive import Archive
 from dicom_node.index import Index
 from imaging.errors import WetreadError
 from serving.settings import Settings
+from serving.slots import taken_slots
 
 _CONNECT_S = 2.0
 
@@ -21,7 +22,12 @@ class Health:
 
     def parts(self) -> dict[str, str]:
         """Return each part with "ok" or its problem."""
-        return {"database": self._database(), "storage": self._storage(), "node": self._node()}
+        return {
+            "database": self._database(),
+            "storage": self._storage(),
+            "node": self._node(),
+            "worker": self._worker(),
+        }
 
     def _database(self) -> str:
         try:
@@ -37,6 +43,9 @@ class Health:
         except (WetreadError, OSError) as error:
             return str(error)
         return "ok"
+
+    def _worker(self) -> str:
+        return "ok" if taken_slots(self._settings.slots_folder) else "no worker runs"
 
     def _node(self) -> str:
         node = self._settings.node

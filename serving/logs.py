@@ -39,6 +39,14 @@ def configure(settings: LogSettings, *, process: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.level.upper())
-    for chatty in ("pynetdicom", "pydicom", "alembic", "dbos", "uvicorn.access", "httpx"):
+    for chatty in (
+        "pynetdicom",
+        "pydicom",
+        "alembic",
+        "dbos",
+        "highdicom",
+        "uvicorn.access",
+        "httpx",
+    ):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(process=process)

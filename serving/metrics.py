@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-from typing_extensions import override
-
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from dicom_node.archive import Archive
 from dicom_node.index import Index

@@ -6,6 +6,7 @@ import time
 from dicom_node.arrival import Arrival, ArrivalSettings
 from dicom_node.asking import SeriesCounts
 from dicom_node.peers import AssociationPolicy
+from dicom_node.retrieving import Retriever
 from dicom_node.scp import Listening, Node
 from imaging.errors import SetupError
 from serving.parts import Parts
@@ -31,6 +32,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         parts.index,
         SeriesCounts(policy, time.time),
         parts.operations.schedule,
+        resend=Retriever(policy),
         settings=ArrivalSettings(
             quiet_s=settings.arrival.quiet_s, limit_s=settings.arrival.limit_s
         ),

@@ -151,6 +151,11 @@ class Settings(_Section):
         return self.data_folder / "models"
 
     @property
+    def slots_folder(self) -> Path:
+        """Where worker slots are held."""
+        return self.data_folder / "workers"
+
+    @property
     def instances_folder(self) -> Path:
         """Where instances lie."""
         return self.data_folder / "instances"

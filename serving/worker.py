@@ -1,12 +1,11 @@
 """The worker process: runs the workflows and closes workitems that the engine has given up."""
 
-import fcntl
 import threading
 import time
 
 import structlog
 
-from imaging.errors import NotFound, SetupError
+from imaging.errors import NotFound
 from imaging.reasons import Reason
 from models.runtime import open_sessions
 from serving.courier import Courier
@@ -15,6 +14,7 @@ from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.results import ResultStore
 from serving.settings import Settings
+from serving.slots import slot_taken
 from serving.studies import StudyReader
 from serving.workflows import register
 
@@ -53,16 +53,15 @@ def run(settings: Settings, stop: threading.Event, *, slot: str = "worker-0") ->
         Another process works in this slot.
     """
     parts = Parts(settings)
-    pipeline = build_pipeline(parts)
+    with slot_taken(settings.slots_folder, slot):
+        _work(parts, stop, slot=slot)
+
+
+def _work(parts: Parts, stop: threading.Event, *, slot: str) -> None:
+    settings, pipeline = parts.settings, build_pipeline(parts)
     courier = Courier(
         settings=settings, index=parts.index, archive=parts.archive, journal=parts.journal
     )
-    lock = (settings.data_folder / f"{slot}.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        msg = f"another process works as {slot} in {settings.data_folder}"
-        raise SetupError(msg) from error
     worker = Worker(
         settings.work_url,
         slot=slot,

@@ -4,6 +4,9 @@ Thin on purpose: what a step does is a plain function elsewhere; here is only wh
 A new step between old ones needs a patch marker: work in flight goes on under newer code.
 """
 
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
 import structlog
 
 from serving.courier import Courier
@@ -12,11 +15,17 @@ from serving.pipeline import Pipeline
 from serving.tickets import ANALYSE_STUDY, Assignment, StudyTicket
 
 _log = structlog.get_logger(__name__)
+_Deliver: TypeAlias = Callable[[str, str, list[str]], Awaitable[None]]
+_ReadSeries: TypeAlias = Callable[[str, Assignment], Awaitable[None]]
 
 
 def register(pipeline: Pipeline, courier: Courier) -> None:
     """Register the workflows of a worker; once, before it is launched."""
+    deliver = _deliver(courier)
+    _analyse_study(pipeline, _read_series(pipeline, deliver), deliver)
 
+
+def _deliver(courier: Courier) -> _Deliver:
     @workflow("deliver")
     async def deliver(_work_id: str, destination: str, results: list[str]) -> None:
         attempt = 0
@@ -26,15 +35,27 @@ def register(pipeline: Pipeline, courier: Courier) -> None:
             retry_in_s = await step(courier.attempt, destination, results, attempt)
             attempt += 1
 
-    async def send(work_id: str, results: list[str], destinations: list[str]) -> None:
-        for destination in destinations if results else ():
-            await child(deliver, f"{work_id}/to/{destination}", destination, results)
+    return deliver
 
+
+async def _send(
+    deliver: _Deliver, work_id: str, results: list[str], *, destinations: list[str]
+) -> None:
+    """Start a delivery to each destination, each for itself: one that is down delays no other."""
+    for destination in destinations if results else ():
+        await child(deliver, f"{work_id}/to/{destination}", destination, results)
+
+
+def _read_series(pipeline: Pipeline, deliver: _Deliver) -> _ReadSeries:
     @workflow("read-series")
     async def read_series(work_id: str, assignment: Assignment) -> None:
         results = await step(pipeline.read, assignment)
-        await send(work_id, results, assignment["destinations"])
+        await _send(deliver, work_id, results, destinations=assignment["destinations"])
 
+    return read_series
+
+
+def _analyse_study(pipeline: Pipeline, read_series: _ReadSeries, deliver: _Deliver) -> None:
     @workflow(ANALYSE_STUDY)
     async def analyse_study(work_id: str, ticket: StudyTicket) -> None:
         try:
@@ -43,7 +64,8 @@ def register(pipeline: Pipeline, courier: Courier) -> None:
                 readings = [await child(read_series, f"{work_id}/{a['model']}", a) for a in wave]
                 for ended in readings:
                     await ended()
-            await send(work_id, await step(pipeline.conclude, ticket), plan["destinations"])
+            results = await step(pipeline.conclude, ticket)
+            await _send(deliver, work_id, results, destinations=plan["destinations"])
         except Exception as error:  # the table of cancel reasons: whatever no part foresaw
             _log.exception("analysis_failed", workitem=work_id)
             await step(pipeline.fail, work_id, f"{type(error).__name__}: see the log")

@@ -64,7 +64,7 @@ def _storage(settings: Settings) -> Iterator[Line]:
     try:
         parts = Parts(settings)
         for name, problem in Health(settings, parts.index, parts.archive).parts().items():
-            if name != "node":  # its port is looked at apart: it need not run yet
+            if name not in {"node", "worker"}:  # they need not run yet
                 yield Line(what=name, problem="" if problem == "ok" else problem)
         writable = os.access(folder, os.W_OK)
         free = f"{folder}, {parts.archive.free_bytes() / 2**30:.1f} GB free"

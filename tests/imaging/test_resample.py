@@ -70,7 +70,7 @@ def test_smoothing_before_coarsening_follows_the_axes_it_coarsens():
     smooth = ndimage.gaussian_filter1d(voxels, sigma=1.5, axis=0, mode="nearest")
     expected = ndimage.zoom(smooth, (0.25, 1, 1), order=1, mode="nearest", grid_mode=True)
     np.testing.assert_allclose(found, expected, atol=0.02)
-    assert found.std() < 0.6 * resample(voxels, grid, target).std()
+    assert found.std() < 0.75 * resample(voxels, grid, target).std()
 
 
 def test_respacing_puts_voxels_where_monai_does():

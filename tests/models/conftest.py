@@ -1,6 +1,5 @@
 """Real heads and the shipped packages, for the tests of `models`."""
 
-import lzma
 import tarfile
 from pathlib import Path
 
@@ -41,8 +40,8 @@ def colin_brain() -> Mask:
 def philips(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Volume:
     """A whole head, 3D T1, oblique sagittal."""
     folder = tmp_path_factory.mktemp("philips")
-    with lzma.open(shared_data / "mr_t1_philips_mprage" / "series.tar.xz") as stream:
-        tarfile.open(fileobj=stream).extractall(folder, filter="data")
+    with tarfile.open(shared_data / "mr_t1_philips_mprage" / "series.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
     headers = [read_header(path) for path in sorted(folder.rglob("*")) if path.is_file()]
     (stack,) = stacks_of(headers)
     assert isinstance(stack, Stack)

@@ -99,7 +99,9 @@ def test_every_expected_object_in_the_pacs_is_success() -> None:
         "sop_instance_uid": "1.2.3.5.0",
         "in_pacs": True,
     }
-    assert "brain-extraction: Brain volume 1739 ml." in list(sentences(answer))
+    said = list(sentences(answer, "Orthanc"))
+    assert "brain-extraction: Brain volume 1739 ml." in said
+    assert "in Orthanc: segmentation (SEG) 1.2.3.5.0" in said
 
 
 def test_an_object_that_the_pacs_does_not_find_is_a_problem() -> None:
@@ -124,4 +126,4 @@ def test_superseded_results_do_not_count() -> None:
     answer = study_answer(detail, modality="CT", last_slice_at=100.0, in_pacs=there)
     assert [result.sop_instance_uid for result in answer.results] == [new.instance_uid]
     assert problems(answer) == ()
-    assert "Not analysed: no installed model reads CT HEAD" in list(sentences(answer))
+    assert "Not analysed: no installed model reads CT HEAD" in list(sentences(answer, "Orthanc"))

@@ -1,0 +1,122 @@
+"""Packages with tiny networks, made in code."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SEGMENTATION = """
+[model]
+name = "bright-tissue"
+version = "1.0"
+title = "Bright tissue"
+manufacturer = "Tests"
+task = "segmentation"
+intended_use = "Tests only."
+licence = "Apache-2.0"
+source = "made in code"
+concept = ["85756007", "SCT", "Tissue"]
+site = ["69536005", "SCT", "Head"]
+
+[needs]
+modalities = ["MR"]
+
+[input]
+axes = "RAS"
+[input.intensity]
+scaling = "maximum"
+
+[inference]
+mode = "whole"
+
+[[labels]]
+number = 1
+label = "Tissue"
+category = ["85756007", "SCT", "Tissue"]
+type = ["85756007", "SCT", "Tissue"]
+cielab = [50.0, 0.0, 0.0]
+"""
+
+CLASSIFICATION = """
+[model]
+name = "bright-slices"
+version = "1.0"
+title = "Bright slices"
+manufacturer = "Tests"
+task = "classification"
+intended_use = "Tests only."
+licence = "Apache-2.0"
+source = "made in code"
+uses = ["bright-tissue"]
+concept = ["85756007", "SCT", "Tissue"]
+site = ["69536005", "SCT", "Head"]
+
+[needs]
+modalities = ["MR"]
+
+[input]
+axes = "SPL"
+size = [1, 8, 8]
+sizing = "stretch"
+channels = 3
+channels_last = true
+[input.intensity]
+scaling = "maximum"
+
+[inference]
+mode = "slices"
+batch = 2
+step_mm = 4.0
+gate = "bright-tissue"
+gate_fraction = 0.5
+
+[[classes]]
+index = 0
+label = "Dark"
+concept = ["DARK", "99TEST", "Dark"]
+
+[[classes]]
+index = 1
+label = "Bright"
+concept = ["BRIGHT", "99TEST", "Bright"]
+
+[checks]
+min_slices = 2
+min_probability = 0.7
+min_agreement = 0.8
+"""
+
+
+def write_package(folder: Path, manifest: str, network: onnx.ModelProto) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.toml").write_text(manifest, encoding="utf-8")
+    (folder / "model.onnx").write_bytes(network.SerializeToString(deterministic=True))
+    return folder
+
+
+def segmenter() -> onnx.ModelProto:
+    """The image itself, of any size, as the one probability map."""
+    return _model([helper.make_node("Identity", ["x"], ["y"])], rank=5)
+
+
+def classifier() -> onnx.ModelProto:
+    """(batch, row, column, 3) to the probabilities of dark and bright: 1 - mean, mean."""
+    turn = numpy_helper.from_array(np.array([[-1.0, 1.0]], np.float32), "turn")
+    shift = numpy_helper.from_array(np.array([[1.0, 0.0]], np.float32), "shift")
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "turn"], ["turned"]),
+        helper.make_node("Add", ["turned", "shift"], ["y"]),
+    ]
+    return _model(nodes, rank=4, weights=[turn, shift])
+
+
+def _model(
+    nodes: list[onnx.NodeProto], rank: int, weights: list[onnx.TensorProto] | None = None
+) -> onnx.ModelProto:
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None] * rank)
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "tiny", [image], [result], weights or [])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

@@ -1,0 +1,122 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from imaging.errors import InferenceFailed
+from models.infer import LabelMaps, SeriesClasses, predict
+from models.package import read_package
+from models.runtime import Sessions
+from tests.models.networks import CLASSIFICATION, SEGMENTATION, classifier, segmenter, write_package
+from tests.models.volumes import grid_of, oblique, volume_of
+
+RNG = np.random.default_rng(5)
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(text, network, volume, masks=None):
+        package = read_package(write_package(tmp_path / "package", text, network))
+        return predict(package, volume, sessions=Sessions(threads=1), masks=masks or {})
+
+    return run
+
+
+def axial(shape=(20, 10, 10), *, down=False, voxels=None):
+    """Slices 2 mm apart; slice s has the value s unless given."""
+    affine = np.diag([1.0, 1.0, -2.0 if down else 2.0, 1.0])
+    ramp = np.broadcast_to(np.arange(shape[0])[:, None, None], shape) if voxels is None else voxels
+    return volume_of(ramp, grid_of(shape, affine))
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+def test_probabilities_are_on_the_source_grid(run, sliding):
+    voxels = RNG.random((9, 12, 15), dtype=np.float32)
+    volume = volume_of(voxels, oblique(voxels.shape))
+    text = SEGMENTATION
+    if sliding:
+        text = text.replace('mode = "whole"', 'mode = "sliding_window"\npatch = [8, 5, 7]')
+    prediction = run(text, segmenter(), volume)
+    assert isinstance(prediction, LabelMaps)
+    np.testing.assert_allclose(prediction.probability, voxels[None] / voxels.max(), atol=1e-5)
+    assert prediction.probability.dtype == np.float32
+    assert prediction.model_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("activation", "expected"), [("sigmoid", 1 / (1 + np.exp(-1.0))), ("softmax", 1.0)]
+)
+def test_activations(run, activation, expected):
+    text = SEGMENTATION.replace('mode = "whole"', f'mode = "whole"\nactivation = "{activation}"')
+    prediction = run(text, segmenter(), axial(voxels=np.full((20, 10, 10), 7.0)))
+    assert isinstance(prediction, LabelMaps)
+    np.testing.assert_allclose(prediction.probability, expected, atol=1e-6)
+
+
+def test_a_network_without_the_labels_channel_fails(run):
+    text = SEGMENTATION.replace("number = 1", "number = 1\nchannel = 1")
+    with pytest.raises(InferenceFailed, match="the network gave"):
+        run(text, segmenter(), axial())
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_slices_are_chosen_by_gate_and_step_and_named_by_their_image(run, down):
+    volume = axial(down=down)
+    gate = np.zeros(volume.grid.shape, bool)
+    gate[4:13] = True
+    gate[13, :4] = True  # less than half the area
+
+    found = run(CLASSIFICATION, classifier(), volume, {"bright-tissue": gate})
+
+    assert isinstance(found, SeriesClasses)
+    indices = [4, 6, 8, 10, 12][:: -1 if down else 1]
+    uids = [volume.instances[i].instance_uid for i in indices]
+    assert [item.instance_uid for item in found.slices] == uids
+    z = [item.center_mm[2] for item in found.slices]
+    assert z == pytest.approx([(-2.0 if down else 2.0) * i for i in indices])
+    bright = [item.probabilities[1] for item in found.slices]
+    assert bright == pytest.approx([i / 19 for i in indices], abs=1e-6)
+    assert (found.outside, found.between) == (11, 4)
+
+
+def test_slices_across_the_series_have_no_image_of_their_own(run):
+    voxels = RNG.random((9, 12, 15), dtype=np.float32)
+    volume = volume_of(voxels, oblique(voxels.shape))
+    gate = np.ones(voxels.shape, bool)
+    found = run(CLASSIFICATION, classifier(), volume, {"bright-tissue": gate})
+    assert isinstance(found, SeriesClasses)
+    assert {item.instance_uid for item in found.slices} == {None}
+    heights = [item.center_mm[2] for item in found.slices]
+    assert heights == sorted(heights)  # from below upwards: axes SPL
+
+
+def test_without_the_gates_mask_no_slice_is_read(run):
+    found = run(CLASSIFICATION, classifier(), axial())
+    assert isinstance(found, SeriesClasses)
+    assert found.slices == ()
+    assert found.outside == 20
+
+
+def test_an_empty_gate_reads_no_slice(run):
+    gate = np.zeros((20, 10, 10), bool)
+    found = run(CLASSIFICATION, classifier(), axial(), {"bright-tissue": gate})
+    assert isinstance(found, SeriesClasses)
+    assert found.slices == ()
+
+
+def test_the_wrong_number_of_classes_fails(run):
+    text = CLASSIFICATION + '[[classes]]\nindex = 2\nlabel = "x"\nconcept = ["X", "99TEST", "X"]\n'
+    text = text.replace("[checks]", "[checks]", 1)
+    gate = np.ones((20, 10, 10), bool)
+    with pytest.raises(InferenceFailed, match="3 classes"):
+        run(text, classifier(), axial(), {"bright-tissue": gate})
+
+
+def test_serving_loads_no_training_library():
+    code = (
+        "import sys, models.infer, models.interpret, models.registry, models.runtime;"
+        "print([name for name in ('torch', 'monai', 'onnx') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
