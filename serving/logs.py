@@ -7,6 +7,8 @@ import structlog
 
 from serving.settings import LogSettings
 
+_CHATTY = ("pynetdicom", "pydicom", "alembic", "dbos", "highdicom", "uvicorn.access")
+
 
 def configure(settings: LogSettings, *, process: str) -> None:
     """Send all logs of this process, those of libraries too, through one format."""
