@@ -7,8 +7,10 @@ Each may be repeated: what is written is keyed by content, so a repetition write
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from pydicom import Dataset
@@ -23,8 +25,8 @@ from imaging.read import load_volume
 from imaging.reasons import Reason
 from imaging.stack import Stack
 from imaging.volume import Volume
-from models.infer import Prediction, predict
-from models.interpret import interpret
+from models.infer import predict
+from models.interpret import Interpretation, interpret
 from models.package import Package
 from models.registry import Registry
 from models.runtime import Sessions
@@ -45,7 +47,7 @@ from serving.studies import (
 from serving.tickets import Assignment, Plan, StudyTicket
 
 _log = structlog.get_logger(__name__)
-_KEPT = 2  # volumes and predictions held for the next model of the same study
+_KEPT = 2  # volumes held for the next model of the same study
 
 
 class Pipeline:
@@ -65,7 +67,7 @@ class Pipeline:
         self._results, self._journal = results, journal
         self._registry, self._sessions = registry, sessions
         self._volumes: Recent[Volume] = Recent(_KEPT)
-        self._predictions: Recent[Prediction] = Recent(_KEPT)
+        self._answers: Recent[_Answer] = Recent(2 * _KEPT)
 
     def plan(self, ticket: StudyTicket) -> Plan:
         """Decide for every series and model, store the decisions, and return what to read."""
@@ -90,9 +92,7 @@ class Pipeline:
             for decision in decisions
             if decision.chosen
         ]
-        alone = [a for a in chosen if not packages[a["model"]].manifest.uses]
-        after = [a for a in chosen if packages[a["model"]].manifest.uses]
-        return Plan(waves=[wave for wave in (alone, after) if wave], destinations=destinations)
+        return Plan(assignments=chosen, destinations=destinations)
 
     def read(self, assignment: Assignment) -> list[str]:
         """Let one model read one series; return the results to deliver.
@@ -107,9 +107,11 @@ class Pipeline:
         try:
             volume = self._volumes.get(_place(assignment), lambda: load_volume(stack))
             watch.lap("read")
-            report = self._report(assignment, package, volume)
-            watch.lap("model")
+            answer = self._answer(assignment, package, volume)
+            watch.lap("analyse")
+            report = self._report(assignment, package, volume, answer=answer)
             drafts, findings = report_drafts(report, source, volume), report.findings
+            watch.note("model", answer.model_seconds)
         except (InputError, ModelError) as error:
             _log.warning(
                 "not_performed",
@@ -164,50 +166,49 @@ class Pipeline:
 
     # One reading
 
-    def _report(self, assignment: Assignment, package: Package, volume: Volume) -> Report:
+    def _answer(self, assignment: Assignment, package: Package, volume: Volume) -> "_Answer":
+        """Return what a model says; asked for at once by two models, it is computed once."""
+        return self._answers.get(
+            (*_place(assignment), package.digest),
+            lambda: self._compute(assignment, package, volume),
+        )
+
+    def _compute(self, assignment: Assignment, package: Package, volume: Volume) -> "_Answer":
         masks = {name: self._mask(assignment, name, volume) for name in package.manifest.uses}
-        prediction = self._predict(assignment, package, volume, masks=masks)
+        prediction = predict(package, volume, sessions=self._sessions, masks=masks)
         digests = (package.digest, self._settings.digest)
         result_key = derived_uid(*digests, *sorted(h.instance_uid for h in volume.instances))
-        found = interpret(prediction, package, volume, result_key=result_key, masks=masks)
-        return Report(
-            algorithm=package.algorithm(self._settings.digest),
-            grid=volume.grid,
-            instances=volume.instances,
-            findings=found.findings,
-            segments=found.segments,
+        return _Answer(
             result_key=result_key,
-            created=self._created(assignment["study"]["workitem_uid"]),
-            notes=(*volume.notes, *arrival_notes(assignment["study"])),
-            predecessors=self._journal.predecessors(
-                assignment["study"]["study_uid"],
-                assignment["model"],
-                not_of=assignment["study"]["workitem_uid"],
-            ),
+            found=interpret(prediction, package, volume, result_key=result_key, masks=masks),
+            model_seconds=prediction.model_seconds,
         )
 
     def _mask(self, assignment: Assignment, model: str, volume: Volume) -> Mask:
         """Return the mask that another model finds in the same volume."""
-        package = self._registry.get(model)
-        prediction = self._predict(assignment, package, volume, masks={})
-        found = interpret(prediction, package, volume, result_key="", masks={})
+        found = self._answer(assignment, self._registry.get(model), volume).found
         for finding in found.findings:
             if finding.abstained:
                 msg = f"{model}, which this model needs, abstained: {finding.abstained.text}"
                 raise ModelError(msg)
         return found.segments[0].mask
 
-    def _predict(
-        self,
-        assignment: Assignment,
-        package: Package,
-        volume: Volume,
-        *,
-        masks: dict[str, Mask],
-    ) -> Prediction:
-        return self._predictions.get(
-            (*_place(assignment), package.digest),
-            lambda: predict(package, volume, sessions=self._sessions, masks=masks),
+    def _report(
+        self, assignment: Assignment, package: Package, volume: Volume, *, answer: "_Answer"
+    ) -> Report:
+        study = assignment["study"]
+        return Report(
+            algorithm=package.algorithm(self._settings.digest),
+            grid=volume.grid,
+            instances=volume.instances,
+            findings=answer.found.findings,
+            segments=answer.found.segments,
+            result_key=answer.result_key,
+            created=self._created(study["workitem_uid"]),
+            notes=(*volume.notes, *arrival_notes(study)),
+            predecessors=self._journal.predecessors(
+                study["study_uid"], assignment["model"], not_of=study["workitem_uid"]
+            ),
         )
 
     def _stack(self, assignment: Assignment) -> tuple[Stack, Dataset]:
@@ -240,9 +241,10 @@ class Pipeline:
     ) -> list[Result]:
         """Store objects and findings, and mark what they replace."""
         model, workitem_uid = assignment["model"], assignment["study"]["workitem_uid"]
-        results = [
-            self._results.keep(draft, workitem_uid=workitem_uid, model=model) for draft in drafts
-        ]
+        # Side by side, because each waits for a validator of its own.
+        with ThreadPoolExecutor(len(drafts)) as pool:
+            keep = partial(self._results.keep, workitem_uid=workitem_uid, model=model)
+            results = list(pool.map(keep, drafts))
         records = [
             finding_record(
                 finding, workitem_uid=workitem_uid, series_uid=assignment["series_uid"], model=model
@@ -274,6 +276,15 @@ class Pipeline:
         return datetime.fromtimestamp(self._journal.started_at(workitem_uid), UTC)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Answer:
+    """What one model found in one volume, and the seconds its network took."""
+
+    result_key: str
+    found: Interpretation
+    model_seconds: float
+
+
 class _Stopwatch:
     """Seconds by stage."""
 
@@ -284,6 +295,9 @@ class _Stopwatch:
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
         self._laps[stage], self._last = round(now - self._last, 4), now
+
+    def note(self, stage: str, seconds: float) -> None:
+        self._laps[stage] = round(seconds, 4)
 
     def of(self, model: str) -> dict[str, float]:
         return {f"{model}/{stage}": seconds for stage, seconds in self._laps.items()}

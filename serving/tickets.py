@@ -31,7 +31,7 @@ class Assignment(TypedDict):
 
 
 class Plan(TypedDict):
-    """What to do with a study: assignments in waves, because a model may need another's mask."""
+    """What to do with a study."""
 
-    waves: list[list[Assignment]]
+    assignments: list[Assignment]
     destinations: list[str]

@@ -60,10 +60,12 @@ def _analyse_study(pipeline: Pipeline, read_series: _ReadSeries, deliver: _Deliv
     async def analyse_study(work_id: str, ticket: StudyTicket) -> None:
         try:
             plan = await step(pipeline.plan, ticket)
-            for wave in plan["waves"]:
-                readings = [await child(read_series, f"{work_id}/{a['model']}", a) for a in wave]
-                for ended in readings:
-                    await ended()
+            readings = [
+                await child(read_series, f"{work_id}/{assignment['model']}", assignment)
+                for assignment in plan["assignments"]
+            ]
+            for ended in readings:
+                await ended()
             results = await step(pipeline.conclude, ticket)
             await _send(deliver, work_id, results, destinations=plan["destinations"])
         except Exception as error:  # the table of cancel reasons: whatever no part foresaw

@@ -110,7 +110,7 @@ def _analyse(parts: Parts, study_uid: str, output: Path) -> dict[str, Any]:
         priority=DEFAULT_PRIORITY,
     )
     plan = pipeline.plan(ticket)
-    readings = [assignment for wave in plan["waves"] for assignment in wave]
+    readings = plan["assignments"]
     for assignment in track(readings, "analysing", disable=not sys.stderr.isatty()):
         pipeline.read(assignment)
     pipeline.conclude(ticket)
