@@ -63,7 +63,7 @@ class Demo:
 
     def __init__(self, folder: DemoFolder, console: Console, stops: ExitStack) -> None:
         self._folder, self._console, self._stops = folder, console, stops
-        self._port, self._web_port = free_port(11112), free_port(8000)
+        self._port, self.web_port = free_port(11112), free_port(8000)
 
     def make_studies(self) -> tuple[DemoStudy, ...]:
         """Return the MR and the CT study, made from files of two Debian packages."""
@@ -102,7 +102,7 @@ class Demo:
         settings = self._folder.wetread / "wetread.toml"
         settings.write_text(
             _SETTINGS.format(
-                ae_title=_AE_TITLE, host=HOST, port=self._port, web_port=self._web_port, pacs=pacs
+                ae_title=_AE_TITLE, host=HOST, port=self._port, web_port=self.web_port, pacs=pacs
             )
         )
         wetread = [sys.executable, "-P", "-m", "serving", "--settings", str(settings)]
@@ -112,14 +112,14 @@ class Demo:
         with self._step("Starting Wetread"):
             service = ChildProcess("Wetread", [*wetread, "serve"], log=settings.with_suffix(".log"))
             self._stops.callback(service.stop)
-            service.wait_until(lambda: answers(self._web_port, "/readyz"), limit_s=_START_LIMIT_S)
+            service.wait_until(lambda: answers(self.web_port, "/readyz"), limit_s=_START_LIMIT_S)
             return service
 
     def read(self, study: DemoStudy, pacs: Pacs, service: ChildProcess) -> StudyAnswer:
         """Give a study to the PACS, follow it, say and return what came of it."""
         self._console.print(f"[bold]{study.modality} study[/], {len(study.paths)} images")
         pacs.store(study.paths)
-        follower = Follower(self._web_port, self._console, service.require_running)
+        follower = Follower(self.web_port, self._console, service.require_running)
         followed = follower.follow(study.study_uid, images=len(study.paths), limit_s=_STUDY_LIMIT_S)
         answer = study_answer(
             followed.detail,
@@ -137,10 +137,10 @@ class Demo:
         """Print the addresses to look at."""
         self._console.print("[bold]Look at[/]")
         for study in studies:
-            wetread = f"http://{HOST}:{self._web_port}/api/studies/{study.study_uid}"
+            wetread = f"http://{HOST}:{self.web_port}/api/studies/{study.study_uid}"
             for address in (wetread, *pacs.addresses(study.study_uid)):
                 self._console.print(f"  {study.modality}: {address}", soft_wrap=True)
-        self._console.print(f"  REST interface: http://{HOST}:{self._web_port}/docs")
+        self._console.print(f"  REST interface: http://{HOST}:{self.web_port}/docs")
 
     def stay(self, service: ChildProcess) -> None:
         """Wait for Ctrl-C; raises SetupError when the service ends by itself."""
