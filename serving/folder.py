@@ -13,6 +13,7 @@ from dicom_node.part10 import encoded_of
 from imaging.errors import InputError, MalformedInstance
 from imaging.header import InstanceHeader, read_dataset
 from imaging.identity import derived_uid
+from imaging.scan import scan
 
 _STAND_INS = ("StudyInstanceUID", "SeriesInstanceUID")
 
@@ -64,6 +65,7 @@ def _identified(encoded: Encoded, part10: bytes, path: Path) -> Encoded:
         return replace(
             encoded, sop_class_uid=str(ds.SOPClassUID), instance_uid=str(ds.SOPInstanceUID)
         )
+    scan(encoded.dataset, encoded.transfer_syntax_uid)  # writing anew would hide a truncation
     try:
         whole = dcmread(BytesIO(part10))
         place = (str(ds.get("FrameOfReferenceUID", "")), str(path.parent))

@@ -74,6 +74,7 @@ def _work(parts: Parts, stop: threading.Event, *, slot: str) -> None:
     pipeline.warm_up()
     while not stop.wait(_LOOK_S):
         close_given_up(parts)
+    worker.leave()
 
 
 def close_given_up(parts: Parts) -> None:

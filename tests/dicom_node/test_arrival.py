@@ -201,8 +201,5 @@ def test_the_sender_is_asked_first(sender: str) -> None:
         Peer(name=name, ae_title=ae_title(name), host="127.0.0.1", port=1, query=True)
         for name in ("CT99", "PACS")
     )
-    asker = SeriesCounts(AssociationPolicy(ae_title=OURS, peers=peers), lambda: 0.0)
-    study = StudyRow.__new__(StudyRow)
-    object.__setattr__(study, "sender", sender)
-    object.__setattr__(study, "sender_address", "127.0.0.1")
-    assert asker._candidates(study)[0].name == sender
+    policy = AssociationPolicy(ae_title=OURS, peers=peers)
+    assert next(peer.name for peer in policy.answering(sender, "127.0.0.1")) == sender
