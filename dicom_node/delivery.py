@@ -37,6 +37,11 @@ class SendOutcome:
     permanent: bool
     text: str
 
+    @property
+    def stored(self) -> frozenset[str]:
+        """What the peer says it has taken."""
+        return frozenset(uid for uid, status in self.statuses.items() if _is_stored(status))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:

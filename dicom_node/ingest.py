@@ -1,6 +1,5 @@
 """Taking one instance in, whoever brought it: check, archive, index; then it is safe to say so."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -136,7 +135,7 @@ class Ingest:
             received_at=self._clock(),
             instance_uid=arrived.encoded.instance_uid[:_LONGEST_UID],
             study_uid=record.study_uid if record else "",
-            code=_code(error),
+            code=error.code,
             text=str(error),
             path=record.path if record else None,
             calling_ae=arrived.calling_ae,
@@ -172,8 +171,3 @@ class Ingest:
             address=arrived.address,
             instance_number=header.instance_number,
         )
-
-
-def _code(error: WetreadError) -> str:
-    """Return the name of the error as a reason code: ``OtherPatient`` gives ``OTHER_PATIENT``."""
-    return re.sub(r"(?<=.)(?=[A-Z])", "_", type(error).__name__).upper()

@@ -1,4 +1,4 @@
-"""Asking peers: C-ECHO and Study Root C-FIND, each on an association of its own."""
+"""Asking peers: C-ECHO, Study Root C-FIND and C-MOVE, each on an association of its own."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence

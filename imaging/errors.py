@@ -26,12 +26,19 @@ Expected refusals (a localizer, a gap between slices, a series no model reads) a
 ``imaging.reasons.Reason``, not errors.
 """
 
+import re
+
 
 class WetreadError(Exception):
     """Something went wrong in Wetread."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
+
+    @property
+    def code(self) -> str:
+        """The kind of error as the code of a reason: ``OtherPatient`` gives ``OTHER_PATIENT``."""
+        return re.sub(r"(?<=.)(?=[A-Z])", "_", type(self).__name__).upper()
 
 
 class InputError(WetreadError):

@@ -114,7 +114,7 @@ class Report:
     created
         When the analysis started (time zone aware); the date and time of every result object.
     notes
-        What a reader must know beside the findings (tilt corrected, lossy input, ...).
+        What a reader must know beside the findings (lossy input, completeness not confirmed, ...).
     predecessors
         Results that this one supersedes, as (SOP Class UID, SOP Instance UID, Series UID) records.
     """

@@ -1,4 +1,4 @@
-"""From a volume to the array a network wants, and back. Serving and training use the same code.
+"""From a volume to the array a network wants, and back. Whatever feeds a network uses this code.
 
 Every geometric step only makes a new grid in the patient (turned, respaced, stretched, cut or
 padded), so one lookup undoes them all: `restored` reads the source voxels in the network's grid.

@@ -16,6 +16,7 @@ from serving.health import Health
 from serving.journal import Journal
 from serving.metrics import exposition
 from serving.operations import Operations
+from serving.settings import WETREAD_VERSION
 from serving.study_view import StudyViews
 
 _STATUS: tuple[tuple[type[WetreadError], int, str], ...] = (
@@ -41,7 +42,7 @@ def build(
         title="Wetread",
         summary="AI results for the reading room",
         description="Findings are for research use only, unverified until a reader accepts them.",
-        version="0.1.0",
+        version=WETREAD_VERSION,
     )
     app.state.views = StudyViews(index, journal)
     app.state.journal, app.state.operations, app.state.registry = journal, operations, registry

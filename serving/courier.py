@@ -45,11 +45,9 @@ class Courier:
             return None
         paths = [self._archive.file(instance.path) for instance in missing]
         outcome = send(peer, paths, ae_title=self._settings.node.ae_title)
-        if not peer.query and not outcome.text:
-            # It cannot be asked, so its success statuses are all there is.
-            sent = [instance.instance_uid for instance in missing]
-            self._journal.update_deliveries(sent, destination, "delivered", proof="C-STORE status")
-            return None
+        if not peer.query:  # its success statuses are all there is
+            taken = sorted(outcome.stored)
+            self._journal.update_deliveries(taken, destination, "delivered", proof="C-STORE status")
         left = self._unproven(peer, missing)
         text = outcome.text or "sent, but the destination does not list it"
         return self._again(
@@ -58,6 +56,9 @@ class Courier:
 
     def _unproven(self, peer: Peer, instances: Sequence[StoredInstance]) -> list[StoredInstance]:
         """Note what the peer can be shown to have, and return the rest."""
+        if not peer.query:
+            taken = self._taken(peer, instances)
+            return [instance for instance in instances if instance.instance_uid not in taken]
         refs = [
             ObjectRef(
                 sop_class_uid=instance.sop_class_uid,
@@ -70,6 +71,16 @@ class Courier:
         proven = proof(peer, refs, ae_title=self._settings.node.ae_title)
         self._journal.update_deliveries(sorted(proven), peer.name, "proven", proof="C-FIND")
         return [instance for instance in instances if instance.instance_uid not in proven]
+
+    def _taken(self, peer: Peer, instances: Sequence[StoredInstance]) -> frozenset[str]:
+        """Return the results of these studies that a peer which cannot be asked has taken."""
+        studies = {instance.study_uid for instance in instances}
+        return frozenset(
+            item.instance_uid
+            for study_uid in studies
+            for item in self._journal.deliveries(study_uid=study_uid, state="delivered")
+            if item.destination == peer.name
+        )
 
     def _again(
         self,

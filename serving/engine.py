@@ -40,9 +40,16 @@ class Work:
     executor_id: str | None
 
 
-def workflow(name: str) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
-    """Register an async function as the durable workflow `name`; before `Worker.launch`."""
-    return DBOS.workflow(name=name, max_recovery_attempts=_MAX_RECOVERIES)
+def workflow(
+    name: str, *, forever: bool = False
+) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+    """Register an async function as the durable workflow `name`; before `Worker.launch`.
+
+    What is in work each time its process dies is set aside after a few times, unless it must go on
+    `forever`: a delivery waits for days, and any number of restarts is no fault of its own.
+    """
+    limit = None if forever else _MAX_RECOVERIES
+    return DBOS.workflow(name=name, max_recovery_attempts=limit)
 
 
 async def step(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

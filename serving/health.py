@@ -1,5 +1,6 @@
 """Whether the parts of an installation work, asked afresh each time."""
 
+import http.client
 import socket
 
 import sqlalchemy as sa
@@ -54,11 +55,27 @@ class Health:
         return f"the DICOM listener does not answer on port {node.port}"
 
 
+def is_ours(host: str, port: int) -> bool:
+    """Whether the web process of a Wetread answers there."""
+    connection = http.client.HTTPConnection(_reached(host), port, timeout=_CONNECT_S)
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        return answer.read() == b'{"status":"ok"}'
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 def answers(host: str, port: int) -> bool:
     """Whether something accepts connections there; all interfaces are asked by loopback."""
-    reached = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
     try:
-        socket.create_connection((reached, port), timeout=_CONNECT_S).close()
+        socket.create_connection((_reached(host), port), timeout=_CONNECT_S).close()
     except OSError:
         return False
     return True
+
+
+def _reached(host: str) -> str:
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104

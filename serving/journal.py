@@ -4,7 +4,7 @@ Every write may be repeated: rows are keyed by what they are about.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
 
@@ -20,6 +20,7 @@ from serving.records import (
     FindingRecord,
     Record,
     Result,
+    ResultKind,
     Workitem,
     WorkitemState,
 )
@@ -80,18 +81,19 @@ class Journal:
             raise NotFound(msg)
         return item.started_at
 
-    def end(self, workitem_uid: str, state: WorkitemState, reason: Reason | None) -> None:
-        """Mark a workitem as completed or canceled."""
+    def note_failure(self, workitem_uid: str, reason: Reason) -> None:
+        """Note why a model of a workitem in progress gave no result."""
         with schema.writing(self._engine) as db:
-            self._set(
-                db,
-                workitem_uid,
-                state=state,
-                stage="ended",
-                reason_code=reason.code if reason else "",
-                reason_text=reason.text if reason else "",
-                ended_at=self._clock(),
-            )
+            self._set(db, workitem_uid, reason_code=reason.code, reason_text=reason.text)
+            self._event(db, "not performed", workitem_uid=workitem_uid, text=reason.text)
+
+    def end(self, workitem_uid: str, state: WorkitemState, reason: Reason | None) -> None:
+        """Mark a workitem as completed or canceled; without a `reason` what was noted stays."""
+        ended: dict[str, Any] = {"state": state, "stage": "ended", "ended_at": self._clock()}
+        if reason:
+            ended |= {"reason_code": reason.code, "reason_text": reason.text}
+        with schema.writing(self._engine) as db:
+            self._set(db, workitem_uid, **ended)
             text = reason.text if reason else "analysis ended"
             self._event(db, state.lower(), workitem_uid=workitem_uid, text=text)
 
@@ -153,17 +155,22 @@ class Journal:
             db.execute(insert(table).values(tenant=self._tenant, **result.model_dump()))
 
     def supersede(self, study_uid: str, model: str, *, by: Sequence[Result]) -> None:
-        """Mark earlier results of a model in a study as superseded by those of the same kind."""
-        table = schema.results
-        own = [result.instance_uid for result in by]
+        """Mark earlier results of a model in a study, and notices that none read it, as superseded.
+
+        By what is of the same kind, else by the SR; a notice leaves earlier findings standing.
+        """
+        table, heirs = schema.results, {result.kind: result.instance_uid for result in by}
         with schema.writing(self._engine) as db:
-            for result in by:
-                db.execute(
-                    update(table)
-                    .where(*self._where(table, study_uid=study_uid, model=model, kind=result.kind))
-                    .where(table.c.instance_uid.not_in(own), table.c.superseded_by.is_(None))
-                    .values(superseded_by=result.instance_uid)
-                )
+            for earlier in get_args(ResultKind):
+                heir = heirs.get(earlier, heirs.get("SR"))
+                if heir:
+                    db.execute(
+                        update(table)
+                        .where(*self._where(table, study_uid=study_uid, kind=earlier))
+                        .where(table.c.model.in_((model, "")), table.c.superseded_by.is_(None))
+                        .where(table.c.instance_uid.not_in(list(heirs.values())))
+                        .values(superseded_by=heir)
+                    )
 
     def predecessors(self, study_uid: str, model: str, *, not_of: str) -> tuple[ObjectRef, ...]:
         """Return the current SRs of a model in a study, but those of workitem `not_of`."""
@@ -269,18 +276,6 @@ class Journal:
         )
 
     # Events and figures
-
-    def event(self, kind: str, study_uid: str, text: str) -> None:
-        """Note something that happened to a study."""
-        with schema.writing(self._engine) as db:
-            row = {
-                "at": self._clock(),
-                "kind": kind,
-                "study_uid": study_uid,
-                "workitem_uid": "",
-                "text": text,
-            }
-            db.execute(insert(schema.events).values(tenant=self._tenant, **row))
 
     def events_after(self, last_id: int, *, limit: int = 500) -> tuple[Event, ...]:
         """Return events with a larger id, in order."""

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 
 import structlog
 
@@ -13,7 +14,8 @@ _CHATTY = ("pynetdicom", "pydicom", "alembic", "dbos", "highdicom", "uvicorn.acc
 def configure(settings: LogSettings, *, process: str) -> None:
     """Send all logs of this process, those of libraries too, through one format."""
     shared: list[structlog.types.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.ExtraAdder(),
+        partial(_named, process=process),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -41,14 +43,14 @@ def configure(settings: LogSettings, *, process: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.level.upper())
-    for chatty in (
-        "pynetdicom",
-        "pydicom",
-        "alembic",
-        "dbos",
-        "highdicom",
-        "uvicorn.access",
-        "httpx",
-    ):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(process=process)
+
+
+def _named(
+    _logger: object, _method: str, event: structlog.types.EventDict, *, process: str
+) -> structlog.types.EventDict:
+    """Say which process speaks, whatever thread it is in."""
+    event["process"] = process
+    event.pop("color_message", None)  # for terminals, from uvicorn
+    return event

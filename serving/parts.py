@@ -26,7 +26,7 @@ class Parts:
     @cached_property
     def index(self) -> Index:
         """The index, its schema brought up to date."""
-        self.settings.data_folder.mkdir(parents=True, exist_ok=True)
+        self.settings.data_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         engine = schema.connect(self.settings.index_url)
         schema.upgrade(engine)
         return Index(engine, self.settings.tenant)

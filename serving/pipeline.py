@@ -16,7 +16,7 @@ import structlog
 from pydicom import Dataset
 
 from dicom_node.routing import Candidate, Decision, Rule, decide, rule_for
-from imaging.errors import InputError, ModelError, NotFound
+from imaging.errors import InputError, ModelError, NotFound, WetreadError
 from imaging.findings import Finding, Mask, Report
 from imaging.identity import derived_uid
 from imaging.notice import Notice
@@ -116,9 +116,13 @@ class Pipeline:
             _log.warning(
                 "not_performed",
                 workitem=assignment["study"]["workitem_uid"],
-                why=type(error).__name__,
+                why=error.code,
             )
             drafts = (self._failure(assignment, stack, source, error=error),)
+            self._journal.note_failure(
+                assignment["study"]["workitem_uid"],
+                Reason(code=error.code, text=f"{assignment['model']}: {error}"),
+            )
         watch.lap("encode")
         results = self._keep(assignment, drafts, findings)
         watch.lap("store")
@@ -151,6 +155,7 @@ class Pipeline:
             )
             draft = notice_draft(notice, source_dataset(instances[0]))
             results = [self._results.keep(draft, workitem_uid=workitem_uid, model="")]
+            self._journal.supersede(study_uid, "", by=results)
         delivered = self._deliverable(results, self._destinations(rule))
         self._journal.end(workitem_uid, "COMPLETED", reasons[0])
         return delivered
@@ -176,7 +181,8 @@ class Pipeline:
     def _compute(self, assignment: Assignment, package: Package, volume: Volume) -> "_Answer":
         masks = {name: self._mask(assignment, name, volume) for name in package.manifest.uses}
         prediction = predict(package, volume, sessions=self._sessions, masks=masks)
-        digests = (package.digest, self._settings.digest)
+        needed = sorted(self._registry.get(name).digest for name in package.manifest.uses)
+        digests = (package.digest, self._settings.digest, *needed)
         result_key = derived_uid(*digests, *sorted(h.instance_uid for h in volume.instances))
         return _Answer(
             result_key=result_key,
@@ -221,12 +227,12 @@ class Pipeline:
         raise NotFound(msg)
 
     def _failure(
-        self, assignment: Assignment, stack: Stack, source: Dataset, *, error: Exception
+        self, assignment: Assignment, stack: Stack, source: Dataset, *, error: WetreadError
     ) -> Draft:
         package = self._registry.get(assignment["model"])
         digests = (assignment["study"]["content_digest"], package.digest, self._settings.digest)
         notice = Notice(
-            reasons=(Reason(code=type(error).__name__, text=str(error)),),
+            reasons=(Reason(code=error.code, text=str(error)),),
             instances=tuple(reference_to(instance) for instance in stack.instances),
             algorithm=package.algorithm(self._settings.digest),
             result_key=derived_uid("failure", *digests),
@@ -252,7 +258,8 @@ class Pipeline:
             for finding in findings
         ]
         self._journal.record_findings(assignment["study"]["study_uid"], records)
-        self._journal.supersede(assignment["study"]["study_uid"], model, by=results)
+        valid = [result for result in results if result.state == "valid"]
+        self._journal.supersede(assignment["study"]["study_uid"], model, by=valid)
         return results
 
     def _deliverable(self, results: Sequence[Result], destinations: Sequence[str]) -> list[str]:

@@ -35,5 +35,6 @@ class Recent(Generic[V]):
             future.set_result(compute())
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for it
             with self._lock:
-                self._values.pop(key, None)
+                if self._values.get(key) is future:  # not what came after it was pushed out
+                    del self._values[key]
             future.set_exception(error)

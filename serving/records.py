@@ -16,6 +16,7 @@ DeliveryState = Literal["waiting", "delivered", "proven", "failed"]
 StudyState = Literal["receiving", "waiting", "analysing", "delivering", "done", "failed"]
 
 UID = Field(examples=["2.25.190839563870286389502176592117216823131"])
+WORKITEM = Field(examples=["2.25.1908395638-0f3a5c7e9b1d"])
 TIME = Field(examples=[1764000000.0])
 
 
@@ -35,7 +36,7 @@ class ReasonRecord(Record):
 class Workitem(Record):
     """The analysis of one content of one study (states of PS3.4 CC: a failed one is CANCELED)."""
 
-    workitem_uid: str = Field(examples=["2.25.1908395638-0f3a5c7e9b1d"])
+    workitem_uid: str = WORKITEM
     study_uid: str = UID
     content_digest: str = Field(examples=["0f3a5c7e9b1d"])
     state: WorkitemState = Field(examples=["COMPLETED"])
@@ -52,7 +53,7 @@ class Workitem(Record):
 class DecisionRecord(Record):
     """Why a model reads a part of a series, or why it does not."""
 
-    workitem_uid: str
+    workitem_uid: str = WORKITEM
     series_uid: str = UID
     stack: str = Field(examples=["0"])
     model: str = Field(examples=["brain-extraction"])
@@ -78,7 +79,7 @@ class ClassRecord(Record):
 class FindingRecord(Record):
     """One finding, research use only and unverified until a reader assesses it."""
 
-    workitem_uid: str
+    workitem_uid: str = WORKITEM
     series_uid: str = UID
     model: str = Field(examples=["brain-extraction"])
     tracking_uid: str = UID
@@ -95,7 +96,7 @@ class Result(Record):
     """A DICOM object we wrote. A held one broke a check and is not delivered."""
 
     instance_uid: str = UID
-    workitem_uid: str
+    workitem_uid: str = WORKITEM
     study_uid: str = UID
     series_uid: str = UID
     model: str = Field(examples=["brain-extraction"])
@@ -104,21 +105,21 @@ class Result(Record):
     state: Literal["valid", "held"]
     problems: tuple[str, ...] = ()
     created_at: float = TIME
-    superseded_by: str | None = None
+    superseded_by: str | None = Field(None, examples=["2.25.2190639587028638950217659211721682"])
 
 
 class Delivery(Record):
     """One result on its way to one destination, with proof once the destination has it."""
 
-    delivery_id: str
+    delivery_id: str = Field(examples=["2.25.190839563870286389502176592117216823131/pacs"])
     instance_uid: str = UID
-    workitem_uid: str
+    workitem_uid: str = WORKITEM
     study_uid: str = UID
     destination: str = Field(examples=["pacs"])
     state: DeliveryState = Field(examples=["proven"])
     attempts: int = Field(examples=[1])
     last_error: str = ""
-    next_attempt_at: float | None = None
+    next_attempt_at: float | None = Field(None, examples=[1764000000.0])
     delivered_at: float | None = TIME
     proven_at: float | None = TIME
     proof: str = Field("", examples=["C-FIND"])

@@ -6,8 +6,10 @@ The only reader of the environment. ``WETREAD_NODE__PORT=104`` overrides ``port`
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,14 +24,43 @@ from imaging.identity import AETitle, ae_title
 WETREAD_VERSION = version("wetread")
 DEFAULT_FILE = Path("wetread.toml")
 _PREFIX = "WETREAD_"
+_LARGEST_PORT = 65535
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Port = Annotated[int, Field(ge=1, le=65535)]
-Title = Annotated[AETitle, AfterValidator(ae_title)]
+def _title(text: str) -> AETitle:
+    try:
+        return ae_title(text)
+    except SetupError as error:
+        raise ValueError(str(error)) from error
+
+
+def _reachable(peer: Peer) -> Peer:
+    if "/" in peer.host and (peer.query or peer.deliver):
+        msg = f"host {peer.host} is a network; only a peer that is never called may have one"
+        raise ValueError(msg)
+    if not 0 < peer.port <= _LARGEST_PORT:
+        msg = f"port {peer.port} is not from 1 to {_LARGEST_PORT}"
+        raise ValueError(msg)
+    return replace(peer, ae_title=_title(peer.ae_title))
+
+
+def _usable(rule: Rule) -> Rule:
+    try:
+        re.compile(rule.description)
+    except re.error as error:
+        msg = f"description {rule.description!r} is not a regular expression: {error}"
+        raise ValueError(msg) from error
+    return rule
+
+
+Port = Annotated[int, Field(ge=1, le=_LARGEST_PORT)]
+Title = Annotated[AETitle, AfterValidator(_title)]
+KnownPeer = Annotated[Peer, AfterValidator(_reachable)]
+UsableRule = Annotated[Rule, AfterValidator(_usable)]
 
 
 class NodeSettings(_Section):
@@ -117,8 +148,8 @@ class Settings(_Section):
     web: WebSettings = WebSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
-    peers: tuple[Peer, ...] = Field((), description="who may send, be asked, and get results")
-    rules: tuple[Rule, ...] = Field((), description="which studies, models and destinations")
+    peers: tuple[KnownPeer, ...] = Field((), description="who may send, be asked, and get results")
+    rules: tuple[UsableRule, ...] = Field((), description="which studies, models and destinations")
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Settings":
@@ -179,9 +210,10 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
     SetupError
         Every problem in one message.
     """
-    chosen = path or Path(environment.get(f"{_PREFIX}SETTINGS", DEFAULT_FILE))
-    if path and not path.is_file():
-        msg = f"there is no settings file {path}"
+    named = path or environment.get(f"{_PREFIX}SETTINGS")
+    chosen = Path(named or DEFAULT_FILE)
+    if named and not chosen.is_file():
+        msg = f"there is no settings file {chosen}"
         raise SetupError(msg)
     values = _read(chosen) if chosen.is_file() else {}
     for name, text in environment.items():
@@ -213,5 +245,9 @@ def _is_setting(name: str) -> bool:
 
 def _override(values: dict[str, Any], keys: list[str], text: str) -> None:
     for key in keys[:-1]:
-        values = values.setdefault(key, {})
+        inner: object = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            msg = f"variable {_PREFIX}{'__'.join(keys).upper()}: {key} is not a section"
+            raise SetupError(msg)
+        values = inner
     values[keys[-1]] = text

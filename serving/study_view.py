@@ -38,7 +38,7 @@ class SetAsideView(Record):
     received_at: float = TIME
     instance_uid: str = UID
     code: str = Field(examples=["CONFLICT"])
-    text: str
+    text: str = Field(examples=["other content is here under the same SOP Instance UID"])
 
 
 class StudySummary(Record):
@@ -161,4 +161,4 @@ def _state(
     states = {d.state for d in deliveries if d.instance_uid in own}
     if newest.state == "CANCELED" or "failed" in states or any(r.state == "held" for r in results):
         return "failed"
-    return "done" if states <= {"proven"} else "delivering"
+    return "done" if states <= {"proven", "delivered"} else "delivering"

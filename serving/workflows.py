@@ -26,7 +26,7 @@ def register(pipeline: Pipeline, courier: Courier) -> None:
 
 
 def _deliver(courier: Courier) -> _Deliver:
-    @workflow("deliver")
+    @workflow("deliver", forever=True)
     async def deliver(_work_id: str, destination: str, results: list[str]) -> None:
         attempt = 0
         retry_in_s: float | None = 0.0

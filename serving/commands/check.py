@@ -5,13 +5,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from dicom_node.peers import Peer
 from dicom_node.scu import Timeouts, echo
 from imaging.errors import WetreadError
 from models.runtime import open_sessions
-from serving.health import Health, answers
+from serving.commands.tables import output
+from serving.health import Health, answers, is_ours
 from serving.parts import Parts
 from serving.settings import Settings
 
@@ -30,7 +29,7 @@ class Line:
 
 def check(settings: Settings) -> int:
     """Look at data folder, database, ports, peers and models; 1 when anything is wrong."""
-    console, wrong = Console(soft_wrap=True), False
+    console, wrong = output(), False
     for line in _lines(settings):
         wrong = wrong or (bool(line.problem) and line.fatal)
         mark = (
@@ -44,8 +43,8 @@ def check(settings: Settings) -> int:
 
 def _lines(settings: Settings) -> Iterator[Line]:
     yield from _storage(settings)
-    yield _port("node", settings.node.host, settings.node.port)
-    yield _port("web", settings.web.host, settings.web.port)
+    yield _node_port(settings)
+    yield _web_port(settings)
     for peer in settings.peers:
         yield _peer(settings, peer)
     if not settings.peers:
@@ -73,10 +72,24 @@ def _storage(settings: Settings) -> Iterator[Line]:
         yield Line(what="data folder", problem=f"{folder}: {error}")
 
 
-def _port(name: str, host: str, port: int) -> Line:
-    running = answers(host, port)
-    remark = f"{host}:{port} answers" if running else f"{host}:{port} is free"
-    return Line(what=f"{name} port", remark=remark)
+def _web_port(settings: Settings) -> Line:
+    host, port = settings.web.host, settings.web.port
+    if is_ours(host, port):
+        return Line(what="web port", remark=f"{host}:{port}, Wetread answers")
+    taken = f"{host}:{port} is taken by another program" if answers(host, port) else ""
+    return Line(what="web port", problem=taken, remark=f"{host}:{port} is free")
+
+
+def _node_port(settings: Settings) -> Line:
+    """Tell our kind, a DICOM listener even if it turns us away, from another program."""
+    node, what = settings.node, "node port"
+    if not answers(node.host, node.port):
+        return Line(what=what, remark=f"{node.host}:{node.port} is free")
+    ourselves = Peer(name="node", ae_title=node.ae_title, host=node.host, port=node.port)
+    problem = echo(ourselves, ae_title=node.ae_title, timeouts=_PEER_TIMEOUTS)
+    if problem is None or "refused" in problem:
+        return Line(what=what, remark=f"{node.host}:{node.port}, a DICOM listener answers")
+    return Line(what=what, problem=f"{node.host}:{node.port} is taken by another program")
 
 
 def _peer(settings: Settings, peer: Peer) -> Line:

@@ -6,12 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from imaging.errors import NotFound
 from imaging.header import InstanceHeader
 from imaging.stack import Stack, Unusable, stacks_of
+from serving.commands.tables import empty_table, output
 from serving.folder import Found, Skipped, read_folder
 
 
@@ -69,7 +67,7 @@ def _stack(part: Stack | Unusable) -> dict[str, Any]:
 
 
 def _print(entries: list[dict[str, Any]]) -> None:
-    table = Table("series", "modality", "images", "usable", "shape or reason", "spacing (mm)")
+    table = empty_table("series", "modality", "images", "usable", "shape or reason", "spacing (mm)")
     for entry in entries:
         for stack in entry["stacks"]:
             usable = stack["usable"]
@@ -81,4 +79,4 @@ def _print(entries: list[dict[str, Any]]) -> None:
                 " x ".join(map(str, stack["shape"])) if usable else stack["detail"],
                 " x ".join(f"{mm:g}" for mm in stack["spacing_mm"]) if usable else "",
             )
-    Console().print(table)
+    output().print(table)

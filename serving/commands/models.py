@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from models.catalog import install, recipes
 from models.package import Package
+from serving.commands.tables import empty_table, output
 from serving.parts import Parts
 from serving.settings import Settings
 
 
 def models(settings: Settings, action: str, argument: str) -> int:
     """Carry out one action on the installed packages."""
-    registry, console = Parts(settings).registry, Console(soft_wrap=True)
+    registry, console = Parts(settings).registry, output()
     if action == "list":
         _print_list(settings, console)
     elif action == "install":
@@ -36,7 +36,7 @@ def _named(package: Package) -> str:
 
 def _print_list(settings: Settings, console: Console) -> None:
     registry = Parts(settings).registry
-    table = Table("model", "version", "task", "state", "what it does")
+    table = empty_table("model", "version", "task", "state", "what it does")
     installed = {package.manifest.name: package.manifest for package in registry.packages()}
     for manifest in installed.values():
         row = (manifest.name, manifest.version, manifest.task, "installed", manifest.title)

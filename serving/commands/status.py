@@ -3,9 +3,9 @@
 import time
 
 from rich.console import Console
-from rich.table import Table
 
 from dicom_node.records import StudyFilter
+from serving.commands.tables import empty_table, output
 from serving.parts import Parts
 from serving.settings import Settings
 from serving.study_view import StudyViews
@@ -15,7 +15,7 @@ _SHOWN = 20
 
 def status(settings: Settings) -> int:
     """Print what is here and what waits for what."""
-    parts, console = Parts(settings), Console()
+    parts, console = Parts(settings), output()
     counts = parts.index.counts()
     console.print(
         f"{counts.studies} studies ({counts.receiving} arriving), {counts.instances} instances, "
@@ -29,7 +29,7 @@ def status(settings: Settings) -> int:
 
 
 def _print_studies(parts: Parts, console: Console) -> None:
-    table = Table("study", "modality", "state", "analysed", "reason", title="last studies")
+    table = empty_table("study", "modality", "state", "analysed", "reason", title="last studies")
     page = StudyViews(parts.index, parts.journal).listed(StudyFilter(), limit=_SHOWN, offset=0)
     for study in page.studies:
         analysed = "yes" if study.analysed else "no"
@@ -39,7 +39,7 @@ def _print_studies(parts: Parts, console: Console) -> None:
 
 
 def _print_waiting(parts: Parts, console: Console) -> None:
-    table = Table("result", "destination", "state", "attempts", "next try", "problem")
+    table = empty_table("result", "destination", "state", "attempts", "next try", "problem")
     now, items = time.time(), parts.journal.deliveries(state="waiting")
     for item in (*items, *parts.journal.deliveries(state="failed"))[:_SHOWN]:
         wait = f"in {max(0.0, item.next_attempt_at - now):.0f} s" if item.next_attempt_at else ""
@@ -56,7 +56,7 @@ def _print_waiting(parts: Parts, console: Console) -> None:
 
 
 def _print_models(parts: Parts, console: Console) -> None:
-    table = Table("model", "version", "digest", "problems", title="models")
+    table = empty_table("model", "version", "digest", "problems", title="models")
     for package in parts.registry.packages():
         table.add_row(package.manifest.name, package.manifest.version, package.digest[:12], "")
     for broken in parts.registry.broken():

@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from serving.folder import Found, Skipped, read_folder
+from tests.builders import save
+from tests.serving.bench import mr
+
+
+def read(folder: Path) -> dict[str, Found | Skipped]:
+    return {item.path.name: item for item in read_folder(folder)}
+
+
+def emptied(folder: Path, *keywords: str) -> list[Path]:
+    images = mr()
+    for image in images:
+        for keyword in keywords:
+            setattr(image, keyword, "")
+    paths = save(mr(), folder)
+    for path, image in zip(paths, images, strict=True):
+        image.preamble = bytes(128)
+        image.save_as(path, enforce_file_format=False)
+    return paths
+
+
+def test_sound_instances_come_in_order_of_name_with_their_place(tmp_path):
+    paths = save(mr(), tmp_path / "b" / "c")
+    found = list(read_folder(tmp_path))
+    assert [item.path for item in found] == sorted(paths)
+    for item in found:
+        assert isinstance(item, Found)
+        assert item.header.path == item.path
+        assert item.encoded.instance_uid == item.header.instance_uid
+
+
+def rubbish(folder: Path) -> dict[str, bytes]:
+    whole = save(mr(), folder)[0].read_bytes()
+    return {
+        "empty": b"",
+        "short": b"DICM",
+        "prefix": bytes(128) + b"DICM",
+        "text.txt": "Grüße".encode(),
+        "half-meta.dcm": whole[:150],
+        "half-header.dcm": whole[:700],
+        "half-pixels.dcm": whole[:-100],
+        "zeros": bytes(5000),
+        "ones": b"\xff" * 5000,
+        "noise.dcm": whole[:400] + bytes(range(256)) * 8,
+    }
+
+
+def test_rubbish_is_skipped_with_a_reason(tmp_path):
+    for name, content in rubbish(tmp_path / "sound").items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    found = read(tmp_path)
+    skipped = {name: item for name, item in found.items() if isinstance(item, Skipped)}
+    assert set(skipped) == set(rubbish(tmp_path / "sound"))
+    assert all(item.why for item in skipped.values())
+    assert len(found) == len(skipped) + 5
+
+
+def test_every_cut_of_a_file_is_skipped_or_read(tmp_path):
+    whole = save(mr(), tmp_path / "sound")[0].read_bytes()
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    for length in range(0, len(whole), 13):
+        (folder / f"{length:05d}").write_bytes(whole[:length])
+    # A cut right before an element leaves a smaller data set; one without pixels is no damage.
+    found = [item for item in read_folder(folder) if isinstance(item, Found)]
+    assert all(len(whole) - item.path.stat().st_size >= 512 for item in found)
+    assert len(found) < 5
+
+
+def test_a_dicomdir_like_object_without_an_image_is_no_crash(tmp_path):
+    (path,) = save(mr()[:1], tmp_path)
+    ds = dcmread(path)
+    for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated"):
+        delattr(ds, keyword)
+    ds.save_as(path)
+    (found,) = read_folder(tmp_path)
+    assert isinstance(found, Found)
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        ("StudyInstanceUID",),
+        ("StudyInstanceUID", "SeriesInstanceUID"),
+        ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
+    ],
+)
+def test_an_emptied_identity_gets_stand_ins(tmp_path, keywords):
+    emptied(tmp_path, *keywords)
+    found = list(read_folder(tmp_path))
+    assert len(found) == 5
+    assert all(isinstance(item, Found) for item in found), found
+    headers = [item.header for item in found]
+    assert len({h.study.study_uid for h in headers}) == 1
+    assert len({h.series.series_uid for h in headers}) == 1
+    assert len({h.instance_uid for h in headers}) == 5
+    assert all(h.series.series_uid for h in headers)
+    assert headers == [item.header for item in read_folder(tmp_path)]
+
+
+def test_the_data_set_is_believed_not_the_file_meta(tmp_path):
+    paths = save(mr(), tmp_path)
+    ds = dcmread(paths[0])
+    uid = ds.SOPInstanceUID
+    ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    ds.save_as(paths[0], enforce_file_format=False)
+    found = next(read_folder(tmp_path))
+    assert isinstance(found, Found)
+    assert found.header.instance_uid == uid
