@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 from pydicom import dcmread
@@ -86,16 +85,9 @@ def proof(
     """Return those of `refs` that the peer, asked by C-FIND, says it has."""
     if not peer.query:
         return frozenset()
-    proven: set[str] = set()
-    in_order = sorted(refs, key=_series)
-    for (study_uid, series_uid), wanted in groupby(in_order, key=_series):
-        there = stored_instances(peer, study_uid, series_uid, ae_title=ae_title, timeouts=timeouts)
-        proven |= there & {ref.instance_uid for ref in wanted}
-    return frozenset(proven)
-
-
-def _series(ref: ObjectRef) -> tuple[str, str]:
-    return ref.study_uid, ref.series_uid
+    series = sorted({(ref.study_uid, ref.series_uid) for ref in refs})
+    there = stored_instances(peer, series, ae_title=ae_title, timeouts=timeouts)
+    return there & {ref.instance_uid for ref in refs}
 
 
 def _file(path: Path) -> _File:

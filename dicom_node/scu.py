@@ -72,16 +72,15 @@ def series_counts(
 
 def stored_instances(
     peer: Peer,
-    study_uid: str,
-    series_uid: str,
+    series: Sequence[tuple[str, str]],
     *,
     ae_title: AETitle,
     timeouts: Timeouts | None = None,
 ) -> frozenset[str]:
-    """Return the UIDs of the instances of a series that the peer says it has."""
+    """Return the UIDs of the instances of (study, series) that the peer says it has."""
     with _finder(peer, ae_title, timeouts) as opened:
-        found = _find(opened, _instance_keys(study_uid, series_uid)) or ()
-    return frozenset(str(answer.get("SOPInstanceUID", "")) for answer in found)
+        answers = [_find(opened, _instance_keys(*uids)) or [] for uids in series]
+    return frozenset(str(a.get("SOPInstanceUID", "")) for found in answers for a in found)
 
 
 def move_series(

@@ -59,13 +59,13 @@ def ingest(archive: Archive, index: Index) -> Ingest:
 def start(ingest: Ingest, index: Index, archive: Archive) -> Iterator[Callable[..., Running]]:
     nodes: list[Node] = []
 
-    def started(policy: AssociationPolicy | None = None) -> Running:
+    def started(policy: AssociationPolicy | None = None, *, port: int = 0) -> Running:
         released: list[frozenset[str]] = []
         node = Node(
             ingest,
             policy or AssociationPolicy(ae_title=OURS),
             released.append,
-            listening=Listening(host="127.0.0.1", port=0),
+            listening=Listening(host="127.0.0.1", port=port),
         )
         node.start()
         nodes.append(node)
@@ -82,7 +82,13 @@ def running(start: Callable[..., Running]) -> Running:
 
 
 @pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Peer]:
+def our_port() -> int:
+    """Where the PACS sends what we ask for."""
+    return free_port()
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path, our_port: int) -> Iterator[Peer]:
     """Orthanc as the PACS, on loopback and empty."""
     if shutil.which("Orthanc") is None:
         pytest.skip("Orthanc is not installed")
@@ -97,6 +103,7 @@ def orthanc(tmp_path: Path) -> Iterator[Peer]:
         "StorageDirectory": str(folder),
         "IndexDirectory": str(folder),
         "DicomAlwaysAllowFind": True,
+        "DicomModalities": {"wetread": [OURS, "127.0.0.1", our_port]},
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
     process = subprocess.Popen(

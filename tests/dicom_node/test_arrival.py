@@ -28,11 +28,13 @@ class Bench:
         self.answer: Mapping[str, int] | None = None
         self.asked, self.after = 0, 0.0
         self.complete: list[CompleteStudy] = []
+        self.resent: list[list[str]] = []
         self._index = index
         self.arrival = Arrival(
             index,
             ask or self._ask,
             self.complete.append,
+            resend=lambda _, series: self.resent.append(list(series)),
             settings=ArrivalSettings(),
             clock=lambda: index.study(STUDY).last_received_at + self.after,
         )
@@ -69,6 +71,56 @@ def test_missing_images_are_waited_for_then_named(ingest: Ingest, index: Index) 
     assert bench.at(1801) == ["limit"]
     assert bench.complete[0].short == {SERIES: (1, 3), "1.2.3": (0, 2)}
     assert "1 of 3" in bench.complete[0].text
+
+
+def test_series_that_never_came_are_not_waited_for(ingest: Ingest, index: Index) -> None:
+    """The sender may forward some series only; what is there is whole."""
+    bench = Bench(index)
+    store(ingest, image(1))
+    bench.answer = {SERIES: 1, "1.2.3": 40, "1.2.4": 2}
+    assert bench.at(9) == []
+    assert bench.at(11) == ["confirmed"]
+    assert bench.complete[0].short == {}
+    assert "2 other series were not sent" in bench.complete[0].text
+    assert bench.resent == []
+    store(ingest, image(1, series="late"))
+    assert index.study(STUDY).state == "receiving"
+
+
+def test_what_stopped_in_the_middle_is_asked_for_again(ingest: Ingest, index: Index) -> None:
+    bench = Bench(index)
+    store(ingest, image(1))
+    store(ingest, image(1, series="whole"))
+    bench.answer = {SERIES: 3, derived_uid("study", "whole"): 1, "1.2.3": 40}
+    assert bench.at(9) == []
+    assert bench.resent == []
+    assert bench.at(11) == []
+    assert bench.resent == [[SERIES]]
+    for second in range(12, 200, 4):
+        bench.at(second)
+    assert len(bench.resent) == 5  # ever less often
+    store(ingest, image(2))
+    store(ingest, image(3))
+    assert bench.at(11) == ["confirmed"]
+    assert len(bench.resent) == 5
+
+
+def test_a_new_image_puts_off_asking_again(ingest: Ingest, index: Index) -> None:
+    bench = Bench(index)
+    bench.answer = {SERIES: 3}
+    for number in (1, 2):
+        store(ingest, image(number))
+        bench.at(9)
+    assert bench.resent == []
+    assert bench.at(11) == []
+    assert bench.resent == [[SERIES]]
+
+
+def test_without_an_answer_nothing_is_asked_for_again(ingest: Ingest, index: Index) -> None:
+    bench = Bench(index)
+    store(ingest, image(1))
+    assert bench.at(11) == ["quiet"]
+    assert bench.resent == []
 
 
 def test_a_pacs_that_answered_once_is_not_forgotten(ingest: Ingest, index: Index) -> None:

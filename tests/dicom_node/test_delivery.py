@@ -33,7 +33,7 @@ def test_a_pacs_takes_what_is_sent_and_proves_it(orthanc: Peer, tmp_path: Path) 
     assert set(outcome.statuses.values()) == {0}
     sent = {ref.instance_uid for ref in refs(1, 2)}
     assert proof(orthanc, refs(1, 2, 3), ae_title=OURS) == sent
-    assert stored_instances(orthanc, STUDY, SERIES, ae_title=OURS) == sent
+    assert stored_instances(orthanc, [(STUDY, SERIES)], ae_title=OURS) == sent
     assert series_counts(orthanc, STUDY, ae_title=OURS) == {SERIES: 2}
     assert series_counts(orthanc, derived_uid("unknown"), ae_title=OURS) == {}
 

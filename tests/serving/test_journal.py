@@ -222,9 +222,9 @@ def test_an_outcome_without_a_plan_is_nothing(journal: Journal):
 def test_events_are_in_order_and_name_the_study(journal: Journal):
     assert journal.last_event_id() == 1
     for number in range(5):
-        journal.event("told", STUDY, str(number))
+        journal.schedule(str(number), study_uid=STUDY, content_digest="", priority=5)
     found = journal.events_after(1, limit=3)
-    assert [event.text for event in found] == ["0", "1", "2"]
+    assert [event.workitem_uid for event in found] == ["0", "1", "2"]
     assert {event.study_uid for event in journal.events_after(0)} == {STUDY}
     assert journal.last_event_id() == found[-1].id + 2
 

@@ -1,0 +1,132 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imaging.errors import NotFound
+from serving.engine import Client, prepare
+from tests.dicom_node.rig import wait_for
+
+_PROGRAM = Path(__file__).with_name("engine_process.py")
+_ROOT = Path(__file__).parents[2]
+
+
+class Rig:
+    """A client, and worker processes that are started and killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite:///{folder / 'engine.sqlite'}"
+        self._notes = folder / "notes"
+        self._notes.touch()
+        self.client = Client(self.url)
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *deadly: str, restarts: int = 0) -> subprocess.Popen[bytes]:
+        self._processes.append(
+            subprocess.Popen(
+                [sys.executable, _PROGRAM, self.url, self._notes, str(restarts), *deadly],
+                env={"PYTHONPATH": str(_ROOT)},
+                start_new_session=True,
+            )
+        )
+        return self._processes[-1]
+
+    def notes(self) -> list[str]:
+        return self._notes.read_text().splitlines()
+
+    def ended(self, work_id: str, status: str = "SUCCESS") -> None:
+        wait_for(lambda: self.client.find(work_id).status == status, seconds=20)
+
+    def kill(self) -> None:
+        for process in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self._processes.clear()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.kill()
+
+
+def test_work_goes_on_where_a_killed_process_left_it(rig: Rig):
+    rig.client.start("three-steps", "w", "work", priority=5)
+    assert rig.client.find("w").status == "ENQUEUED"
+    assert rig.start("work 2").wait(20) == 7
+    assert rig.client.find("w").executor_id == "worker-0"
+    rig.start()
+    rig.ended("w")
+    assert rig.notes() == ["work 1", "work 2", "work 2", "work 3"]
+
+
+def test_the_same_work_runs_once_and_the_urgent_first(rig: Rig):
+    for work_id, priority in (("routine", 5), ("urgent", 1), ("routine", 5), ("late", 5)):
+        rig.client.start("part", work_id, work_id, priority=priority)
+    rig.client.cancel(["late"])
+    rig.start()
+    for work_id in ("urgent", "routine"):
+        rig.ended(work_id)
+    rig.client.start("part", "routine", "again", priority=5)
+    rig.client.start("family", "f", priority=5)
+    rig.ended("f")
+    assert rig.notes() == [
+        "urgent urgent",
+        "routine routine",
+        *sorted(rig.notes()[2:4]),
+        "all ended",
+    ]
+    assert sorted(rig.notes()[2:4]) == ["f/a a", "f/b b"]
+    assert rig.client.find("late").status == "CANCELLED"
+    assert rig.client.children("f") == ()
+
+
+def test_a_wait_outlasts_the_process(rig: Rig):
+    rig.client.start("sleeper", "w", priority=5)
+    rig.start()
+    wait_for(lambda: rig.notes() == ["before"])
+    time.sleep(0.5)  # until the step is recorded
+    begun = time.monotonic()
+    rig.kill()
+    rig.start()
+    rig.ended("w")
+    assert time.monotonic() - begun < 8
+    assert rig.notes() == ["before", "after"]
+
+
+def test_work_that_kills_its_process_is_set_aside_and_other_work_goes_on(rig: Rig):
+    rig.client.start("three-steps", "poison", "p", priority=5)
+    rig.client.start("three-steps", "sound", "s", priority=9)
+    rig.start("p 1", restarts=10)
+    rig.ended("poison", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+    rig.ended("sound")
+    assert 2 <= rig.notes().count("p 1") <= 7
+    assert rig.notes()[-3:] == ["s 1", "s 2", "s 3"]
+
+
+def test_unknown_work_is_not_found(rig: Rig):
+    with pytest.raises(NotFound, match="nothing"):
+        rig.client.find("nothing")
+    rig.client.cancel(["nothing"])
+
+
+def test_the_database_is_private_and_made_once(tmp_path: Path):
+    path = tmp_path / "new" / "engine.sqlite"
+    command = [
+        sys.executable,
+        "-c",
+        f"from serving.engine import prepare; prepare('sqlite:///{path}')",
+    ]
+    processes = [subprocess.Popen(command, cwd=_ROOT) for _ in range(2)]
+    assert [process.wait(30) for process in processes] == [0, 0]
+    assert path.stat().st_mode & 0o777 == 0o600
+    prepare(f"sqlite:///{path}")
+    Client(f"sqlite:///{path}").start("part", "w", "x", priority=5)
