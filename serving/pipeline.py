@@ -14,14 +14,15 @@ import structlog
 from pydicom import Dataset
 
 from dicom_node.routing import Candidate, Decision, Rule, decide, rule_for
-from imaging.errors import InputError, ModelError, NotFound
+from imaging.errors import InputError, ModelError, NotFound, WetreadError
 from imaging.findings import Finding, Mask, Report
 from imaging.identity import derived_uid
 from imaging.notice import Notice
 from imaging.objects import reference_to
 from imaging.read import load_volume
-from imaging.reasons import Reason
+from imaging.reasons import reason, reason_of
 from imaging.stack import Stack
+from imaging.tilt import on_source
 from imaging.volume import Volume
 from models.infer import Prediction, predict
 from models.interpret import interpret
@@ -133,19 +134,25 @@ class Pipeline:
             self._journal.end(workitem_uid, "COMPLETED", None)
             return []
         candidates = self._candidates(ticket)
-        reasons = why_not(candidates, models_installed=bool(self._registry.packages()))
         rule = rule_for(self._settings.rules, self._studies.traits(study_uid))
+        needs = {p.manifest.name: p.manifest.needs for p in self._registry.packages()}
+        reasons = why_not(candidates, needs, rule)
         results: list[Result] = []
-        if candidates and rule.notice and self._settings.analysis.notices:
+        wanted = rule.notice and rule.models and self._settings.analysis.notices
+        if candidates and wanted:
             instances = main_part(candidates).part.instances
             notice = Notice(
                 reasons=reasons,
-                instances=tuple(reference_to(instance) for instance in instances),
+                instances=tuple(dict.fromkeys(map(reference_to, instances))),
                 algorithm=None,
                 result_key=derived_uid(
-                    "notice", ticket["content_digest"], *(r.code for r in reasons)
+                    "notice",
+                    ticket["content_digest"],
+                    self._settings.analysis.language,
+                    *(why.text for why in reasons),
                 ),
                 created=self._created(workitem_uid),
+                language=self._settings.analysis.language,
             )
             draft = notice_draft(notice, source_dataset(instances[0]))
             results = [self._results.keep(draft, workitem_uid=workitem_uid, model="")]
@@ -155,7 +162,7 @@ class Pipeline:
 
     def fail(self, workitem_uid: str, problem: str) -> None:
         """End a workitem whose analysis failed in a way that no part foresaw."""
-        self._journal.end(workitem_uid, "CANCELED", Reason(code="INTERNAL_ERROR", text=problem))
+        self._journal.end(workitem_uid, "CANCELED", reason("INTERNAL_ERROR", detail=problem))
 
     def warm_up(self) -> None:
         """Load the installed models before the first study needs them."""
@@ -168,9 +175,9 @@ class Pipeline:
         masks = {name: self._mask(assignment, name, volume) for name in package.manifest.uses}
         prediction = self._predict(assignment, package, volume, masks=masks)
         digests = (package.digest, self._settings.digest)
-        result_key = derived_uid(*digests, *sorted(h.instance_uid for h in volume.instances))
+        result_key = derived_uid(*digests, *sorted(h.image_key for h in volume.instances))
         found = interpret(prediction, package, volume, result_key=result_key, masks=masks)
-        return Report(
+        report = Report(
             algorithm=package.algorithm(self._settings.digest),
             grid=volume.grid,
             instances=volume.instances,
@@ -185,6 +192,7 @@ class Pipeline:
                 not_of=assignment["study"]["workitem_uid"],
             ),
         )
+        return on_source(report, volume)
 
     def _mask(self, assignment: Assignment, model: str, volume: Volume) -> Mask:
         """Return the mask that another model finds in the same volume."""
@@ -220,16 +228,17 @@ class Pipeline:
         raise NotFound(msg)
 
     def _failure(
-        self, assignment: Assignment, stack: Stack, source: Dataset, *, error: Exception
+        self, assignment: Assignment, stack: Stack, source: Dataset, *, error: WetreadError
     ) -> Draft:
         package = self._registry.get(assignment["model"])
         digests = (assignment["study"]["content_digest"], package.digest, self._settings.digest)
         notice = Notice(
-            reasons=(Reason(code=type(error).__name__, text=str(error)),),
-            instances=tuple(reference_to(instance) for instance in stack.instances),
+            reasons=(reason_of(error),),
+            instances=tuple(dict.fromkeys(map(reference_to, stack.instances))),
             algorithm=package.algorithm(self._settings.digest),
-            result_key=derived_uid("failure", *digests),
+            result_key=derived_uid("failure", *digests, self._settings.analysis.language),
             created=self._created(assignment["study"]["workitem_uid"]),
+            language=self._settings.analysis.language,
         )
         return notice_draft(notice, source)
 
@@ -298,8 +307,8 @@ def _with_needed(decision: Decision, packages: dict[str, Package]) -> Decision:
     missing = [name for name in packages[decision.model].manifest.uses if name not in packages]
     if not decision.chosen or not missing:
         return decision
-    text = f"the model needs {', '.join(missing)}, which is not installed"
-    return replace(decision, chosen=False, reasons=(Reason(code="NEEDS_MODEL", text=text),))
+    why = reason("NEEDS_MODEL", models=", ".join(missing))
+    return replace(decision, chosen=False, reasons=(why,))
 
 
 def _decision_record(workitem_uid: str, decision: Decision) -> DecisionRecord:
@@ -309,5 +318,5 @@ def _decision_record(workitem_uid: str, decision: Decision) -> DecisionRecord:
         stack=str(decision.stack),
         model=decision.model,
         chosen=decision.chosen,
-        reasons=tuple(reason_record(reason) for reason in decision.reasons),
+        reasons=tuple(map(reason_record, decision.reasons)),
     )
