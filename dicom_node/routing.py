@@ -4,12 +4,14 @@ Pure: headers and needs in, decisions out. Every pair of series and model gets a
 "why was this not analysed?" always has an answer.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from imaging.needs import Need, misfits
-from imaging.reasons import Reason
+from imaging.reasons import Reason, reason
+from imaging.score import score
 from imaging.stack import Stack, Unusable
 
 DEFAULT_PRIORITY = 5
@@ -33,7 +35,8 @@ class Rule:
     priority
         Lower numbers run first; 5 is routine.
     notice
-        Whether "AI analysis not performed" is written into the study when no model reads it.
+        Whether "AI analysis not performed" is written into the study when no model reads it; it is
+        not when `models` is empty, because then nobody asked for an analysis.
     """
 
     name: str
@@ -112,9 +115,9 @@ def decide(
             for candidate in candidates
         ]
         fitting = [candidate for candidate, against in judged if not against]
-        best = min(fitting, key=_coarseness) if fitting else None
+        best = min(fitting, key=_rank) if fitting else None
         for candidate, against in judged:
-            reasons = against or _ranking(candidate, best)
+            reasons = against or (_ranking(candidate, best),)
             decisions.append(
                 Decision(
                     series_uid=candidate.series_uid,
@@ -129,7 +132,7 @@ def decide(
 
 def _against(candidate: Candidate, *, model: str, need: Need, rule: Rule) -> tuple[Reason, ...]:
     if not rule.allows(model):
-        return (Reason(code="RULE", text=f"rule {rule.name!r} does not let {model} run"),)
+        return (reason("RULE", rule=rule.name, model=model),)
     if candidate.shortfall:
         return (candidate.shortfall,)
     if isinstance(candidate.part, Unusable):
@@ -137,16 +140,30 @@ def _against(candidate: Candidate, *, model: str, need: Need, rule: Rule) -> tup
     return misfits(need, candidate.part)
 
 
-def _coarseness(candidate: Candidate) -> tuple[float, float, str]:
-    """Rank fitting series: finest largest spacing first, then most slices, then the UID."""
+def _rank(candidate: Candidate) -> tuple[float, int, float, str, int]:
+    """Sort key: best score first (`imaging.score`), equal ones always in the same order."""
+    stack = candidate.part
+    assert isinstance(stack, Stack)
+    number = stack.instances[0].series.number
+    return (
+        -score(stack),
+        -stack.grid.shape[0],
+        math.inf if number is None else number,
+        candidate.series_uid,
+        candidate.number,
+    )
+
+
+def _ranking(candidate: Candidate, best: Candidate | None) -> Reason:
     assert isinstance(candidate.part, Stack)
-    grid = candidate.part.grid
-    return round(max(grid.spacing_mm), 2), -grid.shape[0], candidate.series_uid
-
-
-def _ranking(candidate: Candidate, best: Candidate | None) -> tuple[Reason, ...]:
-    if candidate is best:
-        return (Reason(code="CHOSEN", text="the series meets every need of the model"),)
-    series = best.series_uid if best else ""
-    text = f"the series fits, but series {series} has finer voxels or more slices"
-    return (Reason(code="NOT_THE_BEST", text=text),)
+    points = score(candidate.part)
+    if best is None or candidate is best:
+        return reason("CHOSEN", score=points)
+    assert isinstance(best.part, Stack)
+    return reason(
+        "NOT_THE_BEST",
+        score=points,
+        best_score=score(best.part),
+        series=best.series_uid,
+        stack=best.number,
+    )

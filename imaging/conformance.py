@@ -210,6 +210,7 @@ def _without_copied_values(ds: Dataset) -> Dataset:
     plain.file_meta = ds.file_meta
     for keyword in REQUIRED_OF_SOURCE:
         setattr(plain, keyword, None)
-    for keyword in OPTIONAL_OF_SOURCE:
+    # What we say ourselves is written in the declared character set too.
+    for keyword in frozenset(OPTIONAL_OF_SOURCE) - {"SpecificCharacterSet"}:
         plain.pop(keyword, None)
     return plain

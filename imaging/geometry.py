@@ -33,9 +33,14 @@ class Grid:
 
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between voxel centres along (slice, row, column)."""
-        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(lengths[2]), float(lengths[1]), float(lengths[0])
+        """Distance between voxel centres along (slice, row, column).
+
+        Slices are measured along their normal, also where they lean.
+        """
+        steps = self.affine[:3, :3].T
+        across, down = (float(np.linalg.norm(step)) for step in steps[:2])
+        normal = np.cross(steps[0] / across, steps[1] / down)
+        return float(abs(normal @ steps[2])), down, across
 
     @cached_property
     def direction(self) -> Matrix:

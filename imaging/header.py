@@ -1,8 +1,4 @@
-"""Typed, tolerant reading of a data set's header. The one place that reads attributes by keyword.
-
-A value that is absent, empty or not parseable is ``None`` (or an empty string or tuple); whether
-that matters is for the caller to decide.
-"""
+"""Typed, tolerant reading of a data set's header: the one place that knows the keywords."""
 
 import math
 from dataclasses import dataclass
@@ -13,14 +9,31 @@ from typing import Any
 import pydicom.config
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from imaging.attributes import (
+    Attributes,
+    Vector,
+    integer,
+    items,
+    number,
+    text,
+    texts,
+    vector,
+)
+from imaging.deflated import is_deflated, plain_start
+from imaging.diffusion import b_value, gradient
 from imaging.errors import MalformedInstance, NotDicom
 from imaging.identity import InstanceUID, SeriesUID, StudyUID, checked_uid
+from imaging.modality_lut import ModalityLut, modality_lut_of
+from imaging.technique import Technique, technique_of
 
 # Real headers break value rules all the time; what matters is checked here, value by value.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
-Vector = tuple[float, ...]
+_CENTIMETRES = 3
+_META_ENDS = 1024  # file meta information is a few hundred bytes
+_MAX_HEADER = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +75,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acquisition:
-    """What decides the kind of image: MR timing in milliseconds, contrast, CT kernel."""
+    """What decides the kind of image: MR timing in milliseconds, contrast, CT kernel.
+
+    `gradient` is the diffusion direction as a unit vector, `moment` the date and time of the
+    acquisition as text, `stack_id` and `dimensions` are those of a frame (PS3.3 C.7.6.17).
+    """
 
     image_type: tuple[str, ...]
     scanning_sequence: tuple[str, ...]
@@ -78,14 +95,25 @@ class Acquisition:
     number: int | None
     temporal_position: int | None
     echo_number: int | None
+    complex_component: str
+    gradient: Vector | None
+    trigger_time_ms: float | None
+    phase_percent: float | None
+    reference_time_ms: float | None
+    moment: str
+    kilovolts: float | None
+    label: str
+    stack_id: str
+    dimensions: Vector
+    technique: Technique
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """Image Plane and Image Pixel modules (PS3.3 C.7.6.2, C.7.6.3). Positions are LPS mm.
 
-    `pixel_spacing_mm` is (between rows, between columns), as in the standard. `rescale` is
-    (slope, intercept) and is ``None`` unless both are present.
+    Spacings are (between rows, between columns), as in the standard. `rescale` is (slope,
+    intercept), ``None`` when both are absent and not a number where one is absent or not readable.
     """
 
     rows: int | None
@@ -95,8 +123,11 @@ class Image:
     photometric: str
     bits_allocated: int | None
     bits_stored: int | None
+    high_bit: int | None
     signed: bool
+    planar: bool
     rescale: Vector | None
+    modality_lut: ModalityLut | None
     padding: int | None
     padding_limit: int | None
     position: Vector | None
@@ -107,11 +138,21 @@ class Image:
     frame_of_reference_uid: str
     window: Vector | None
     lossy: bool
+    imager_spacing_mm: Vector | None
+    scanned_spacing_mm: Vector | None
+    region_spacing_mm: Vector | None
+    calibration: str
+    magnification: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceHeader:
-    """One SOP instance without its pixels; `path` is where its Part 10 file lies, if it has one."""
+    """One image without its pixels; `path` is where its Part 10 file lies, if it has one.
+
+    `frame` counts from 0 when the image is one frame of a multi-frame instance
+    (`imaging.frames`); ``None`` is the instance as a whole. `pixels_at` is the byte of the file
+    where the pixel data element begins, if it has one and is not deflated.
+    """
 
     instance_uid: InstanceUID
     sop_class_uid: str
@@ -123,6 +164,21 @@ class InstanceHeader:
     acquisition: Acquisition
     image: Image
     path: Path | None
+    frame: int | None = None
+    pixels_at: int | None = None
+
+    @property
+    def image_key(self) -> str:
+        """What tells this image from every other: the instance UID, and the frame if it is one."""
+        return self.instance_uid if self.frame is None else f"{self.instance_uid}#{self.frame + 1}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part10:
+    """A data set without its pixel data, and the byte where they begin or would begin."""
+
+    dataset: Dataset
+    pixels_at: int | None
 
 
 def read_dataset(source: Path | bytes) -> Dataset:
@@ -135,9 +191,19 @@ def read_dataset(source: Path | bytes) -> Dataset:
     MalformedInstance
         The file is DICOM but damaged.
     """
+    return read_part10(source).dataset
+
+
+def read_part10(source: Path | bytes) -> Part10:
+    """Return the same with the place of the pixel data; errors as `read_dataset`."""
     try:
-        stream = BytesIO(source) if isinstance(source, bytes) else source
-        return dcmread(stream, stop_before_pixels=True)
+        with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+            if is_deflated(stream.read(_META_ENDS)):
+                stream.seek(0)
+                return _deflated(stream.read())
+            stream.seek(0)
+            ds = dcmread(stream, stop_before_pixels=True)
+            return Part10(dataset=ds, pixels_at=stream.tell())
     except InvalidDicomError as error:
         raise NotDicom from error
     except (EOFError, ValueError, NotImplementedError, AttributeError, RecursionError) as error:
@@ -145,12 +211,22 @@ def read_dataset(source: Path | bytes) -> Dataset:
         raise MalformedInstance(msg) from error
 
 
+def _deflated(raw: bytes) -> Part10:
+    """Read no more than a large header of what a deflated file inflates to."""
+    ds = dcmread(BytesIO(plain_start(raw, _MAX_HEADER)), stop_before_pixels=True)
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    return Part10(dataset=ds, pixels_at=None)
+
+
 def read_header(path: Path) -> InstanceHeader:
     """Return the header of a Part 10 file."""
-    return header_of(read_dataset(path), path=path)
+    part10 = read_part10(path)
+    return header_of(part10.dataset, path=path, pixels_at=part10.pixels_at)
 
 
-def header_of(ds: Dataset, *, path: Path | None = None) -> InstanceHeader:
+def header_of(
+    ds: Dataset, *, path: Path | None = None, pixels_at: int | None = None
+) -> InstanceHeader:
     """Return the header of a data set.
 
     Raises
@@ -160,132 +236,139 @@ def header_of(ds: Dataset, *, path: Path | None = None) -> InstanceHeader:
     """
     meta: Any = getattr(ds, "file_meta", Dataset())
     return InstanceHeader(
-        instance_uid=InstanceUID(checked_uid(_text(ds, "SOPInstanceUID"), "SOP Instance UID")),
-        sop_class_uid=checked_uid(_text(ds, "SOPClassUID"), "SOP Class UID"),
-        transfer_syntax_uid=_text(meta, "TransferSyntaxUID"),
-        instance_number=_integer(ds, "InstanceNumber"),
+        instance_uid=InstanceUID(checked_uid(text(ds, "SOPInstanceUID"), "SOP Instance UID")),
+        sop_class_uid=checked_uid(text(ds, "SOPClassUID"), "SOP Class UID"),
+        transfer_syntax_uid=text(meta, "TransferSyntaxUID"),
+        instance_number=integer(ds, "InstanceNumber"),
         patient=_patient(ds),
         study=_study(ds),
         series=_series(ds),
-        acquisition=_acquisition(ds),
-        image=_image(ds),
+        acquisition=acquisition_of(ds),
+        image=image_of(ds),
         path=path,
+        pixels_at=pixels_at,
     )
 
 
 def _patient(ds: Dataset) -> Patient:
     return Patient(
-        patient_id=_text(ds, "PatientID"),
-        name=_text(ds, "PatientName"),
-        birth_date=_text(ds, "PatientBirthDate"),
-        sex=_text(ds, "PatientSex"),
+        patient_id=text(ds, "PatientID"),
+        name=text(ds, "PatientName"),
+        birth_date=text(ds, "PatientBirthDate"),
+        sex=text(ds, "PatientSex"),
     )
 
 
 def _study(ds: Dataset) -> Study:
     return Study(
-        study_uid=StudyUID(checked_uid(_text(ds, "StudyInstanceUID"), "Study Instance UID")),
-        date=_text(ds, "StudyDate"),
-        time=_text(ds, "StudyTime"),
-        study_id=_text(ds, "StudyID"),
-        accession_number=_text(ds, "AccessionNumber"),
-        description=_text(ds, "StudyDescription"),
+        study_uid=StudyUID(checked_uid(text(ds, "StudyInstanceUID"), "Study Instance UID")),
+        date=text(ds, "StudyDate"),
+        time=text(ds, "StudyTime"),
+        study_id=text(ds, "StudyID"),
+        accession_number=text(ds, "AccessionNumber"),
+        description=text(ds, "StudyDescription"),
     )
 
 
 def _series(ds: Dataset) -> Series:
     return Series(
-        series_uid=SeriesUID(checked_uid(_text(ds, "SeriesInstanceUID"), "Series Instance UID")),
-        modality=_text(ds, "Modality").upper(),
-        number=_integer(ds, "SeriesNumber"),
-        description=_text(ds, "SeriesDescription"),
-        protocol=_text(ds, "ProtocolName"),
-        body_part=_text(ds, "BodyPartExamined").upper(),
-        manufacturer=_text(ds, "Manufacturer"),
-        model_name=_text(ds, "ManufacturerModelName"),
-        patient_position=_text(ds, "PatientPosition").upper(),
+        series_uid=SeriesUID(checked_uid(text(ds, "SeriesInstanceUID"), "Series Instance UID")),
+        modality=text(ds, "Modality").upper(),
+        number=integer(ds, "SeriesNumber"),
+        description=text(ds, "SeriesDescription"),
+        protocol=text(ds, "ProtocolName"),
+        body_part=text(ds, "BodyPartExamined").upper(),
+        manufacturer=text(ds, "Manufacturer"),
+        model_name=text(ds, "ManufacturerModelName"),
+        patient_position=text(ds, "PatientPosition").upper(),
     )
 
 
-def _acquisition(ds: Dataset) -> Acquisition:
+def acquisition_of(ds: Attributes) -> Acquisition:
+    """Return the acquisition of an instance or of one frame."""
     return Acquisition(
-        image_type=_texts(ds, "ImageType"),
-        scanning_sequence=_texts(ds, "ScanningSequence"),
-        sequence_name=_text(ds, "SequenceName"),
-        repetition_time_ms=_number(ds, "RepetitionTime"),
-        echo_time_ms=_number(ds, "EchoTime"),
-        inversion_time_ms=_number(ds, "InversionTime"),
-        flip_angle_deg=_number(ds, "FlipAngle"),
-        b_value=_number(ds, "DiffusionBValue"),
-        contrast_agent=_text(ds, "ContrastBolusAgent"),
-        kernel="\\".join(_texts(ds, "ConvolutionKernel")),
-        gantry_tilt_deg=_number(ds, "GantryDetectorTilt"),
-        number=_integer(ds, "AcquisitionNumber"),
-        temporal_position=_integer(ds, "TemporalPositionIdentifier"),
-        echo_number=_integer(ds, "EchoNumbers"),
+        image_type=texts(ds, "ImageType"),
+        scanning_sequence=texts(ds, "ScanningSequence"),
+        sequence_name=text(ds, "SequenceName"),
+        repetition_time_ms=number(ds, "RepetitionTime"),
+        echo_time_ms=number(ds, "EchoTime"),
+        inversion_time_ms=number(ds, "InversionTime"),
+        flip_angle_deg=number(ds, "FlipAngle"),
+        b_value=b_value(ds),
+        contrast_agent=text(ds, "ContrastBolusAgent"),
+        kernel="\\".join(texts(ds, "ConvolutionKernel")),
+        gantry_tilt_deg=number(ds, "GantryDetectorTilt"),
+        number=integer(ds, "AcquisitionNumber"),
+        temporal_position=integer(ds, "TemporalPositionIdentifier"),
+        echo_number=integer(ds, "EchoNumbers"),
+        complex_component=text(ds, "ComplexImageComponent"),
+        gradient=gradient(ds),
+        trigger_time_ms=number(ds, "TriggerTime"),
+        phase_percent=number(ds, "NominalPercentageOfCardiacPhase"),
+        reference_time_ms=number(ds, "FrameReferenceTime"),
+        moment=_moment(ds),
+        kilovolts=number(ds, "KVP"),
+        label=text(ds, "ASLContext"),
+        stack_id=text(ds, "StackID"),
+        dimensions=vector(ds, "DimensionIndexValues") or (),
+        technique=technique_of(ds),
     )
 
 
-def _image(ds: Dataset) -> Image:
-    slope, intercept = _number(ds, "RescaleSlope"), _number(ds, "RescaleIntercept")
-    center, width = _vector(ds, "WindowCenter"), _vector(ds, "WindowWidth")
+def _moment(ds: Attributes) -> str:
+    whole = text(ds, "AcquisitionDateTime")
+    return whole or text(ds, "AcquisitionDate") + text(ds, "AcquisitionTime")
+
+
+def image_of(ds: Attributes) -> Image:
+    """Return the image plane and pixels of an instance or of one frame."""
+    center, width = vector(ds, "WindowCenter"), vector(ds, "WindowWidth")
     return Image(
-        rows=_integer(ds, "Rows"),
-        columns=_integer(ds, "Columns"),
-        frames=_integer(ds, "NumberOfFrames") or 1,
-        samples=_integer(ds, "SamplesPerPixel") or 1,
-        photometric=_text(ds, "PhotometricInterpretation").upper(),
-        bits_allocated=_integer(ds, "BitsAllocated"),
-        bits_stored=_integer(ds, "BitsStored"),
-        signed=_integer(ds, "PixelRepresentation") == 1,
-        rescale=None if slope is None or intercept is None else (slope, intercept),
-        padding=_integer(ds, "PixelPaddingValue"),
-        padding_limit=_integer(ds, "PixelPaddingRangeLimit"),
-        position=_vector(ds, "ImagePositionPatient", 3),
-        orientation=_vector(ds, "ImageOrientationPatient", 6),
-        pixel_spacing_mm=_vector(ds, "PixelSpacing", 2),
-        slice_thickness_mm=_number(ds, "SliceThickness"),
-        slice_spacing_mm=_number(ds, "SpacingBetweenSlices"),
-        frame_of_reference_uid=_text(ds, "FrameOfReferenceUID"),
+        rows=integer(ds, "Rows"),
+        columns=integer(ds, "Columns"),
+        frames=integer(ds, "NumberOfFrames") or 1,
+        samples=integer(ds, "SamplesPerPixel") or 1,
+        photometric=text(ds, "PhotometricInterpretation").upper(),
+        bits_allocated=integer(ds, "BitsAllocated"),
+        bits_stored=integer(ds, "BitsStored"),
+        high_bit=integer(ds, "HighBit"),
+        signed=integer(ds, "PixelRepresentation") == 1,
+        planar=integer(ds, "PlanarConfiguration") == 1,
+        rescale=_rescale(ds),
+        modality_lut=modality_lut_of(ds),
+        padding=integer(ds, "PixelPaddingValue"),
+        padding_limit=integer(ds, "PixelPaddingRangeLimit"),
+        position=vector(ds, "ImagePositionPatient", 3),
+        orientation=vector(ds, "ImageOrientationPatient", 6),
+        pixel_spacing_mm=vector(ds, "PixelSpacing", 2),
+        slice_thickness_mm=number(ds, "SliceThickness"),
+        slice_spacing_mm=number(ds, "SpacingBetweenSlices"),
+        frame_of_reference_uid=text(ds, "FrameOfReferenceUID"),
         window=(center[0], width[0]) if center and width else None,
-        lossy=_text(ds, "LossyImageCompression") == "01",
+        lossy=text(ds, "LossyImageCompression") == "01",
+        imager_spacing_mm=vector(ds, "ImagerPixelSpacing", 2),
+        scanned_spacing_mm=vector(ds, "NominalScannedPixelSpacing", 2),
+        region_spacing_mm=_region_spacing(ds),
+        calibration=text(ds, "PixelSpacingCalibrationType"),
+        magnification=number(ds, "EstimatedRadiographicMagnificationFactor"),
     )
 
 
-def _value(ds: Dataset, keyword: str) -> Any:
-    try:
-        return ds.get(keyword)
-    except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError, OverflowError):
-        return None  # the value cannot be converted: the same as absent
-
-
-def _texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
-    value = _value(ds, keyword)
-    if value is None:
-        return ()
-    values = value if isinstance(value, (list, tuple, pydicom.multival.MultiValue)) else [value]
-    return tuple(str(v).strip(" \0") for v in values)
-
-
-def _text(ds: Dataset, keyword: str) -> str:
-    return "\\".join(_texts(ds, keyword))
-
-
-def _vector(ds: Dataset, keyword: str, length: int | None = None) -> Vector | None:
-    try:
-        numbers = tuple(float(text) for text in _texts(ds, keyword))
-    except ValueError:
+def _rescale(ds: Attributes) -> Vector | None:
+    """Half a transform and one that is not a number must not pass for none at all."""
+    keywords = ("RescaleSlope", "RescaleIntercept")
+    if not any(text(ds, keyword) for keyword in keywords):
         return None
-    if not numbers or not all(map(math.isfinite, numbers)):
+    found = (number(ds, keyword) for keyword in keywords)
+    return tuple(math.nan if value is None else value for value in found)
+
+
+def _region_spacing(ds: Attributes) -> Vector | None:
+    """Return the spacing of an ultrasound image with one region in cm (PS3.3 C.8.5.5)."""
+    regions = items(ds, "SequenceOfUltrasoundRegions")
+    if len(regions) != 1:
         return None
-    return numbers if length in {None, len(numbers)} else None
-
-
-def _number(ds: Dataset, keyword: str) -> float | None:
-    numbers = _vector(ds, keyword)
-    return numbers[0] if numbers else None
-
-
-def _integer(ds: Dataset, keyword: str) -> int | None:
-    number = _number(ds, keyword)
-    return int(number) if number is not None and number == int(number) else None
+    if any(integer(regions[0], f"PhysicalUnits{axis}Direction") != _CENTIMETRES for axis in "XY"):
+        return None
+    down, across = (number(regions[0], f"PhysicalDelta{axis}") for axis in "YX")
+    return None if down is None or across is None else (abs(down) * 10, abs(across) * 10)

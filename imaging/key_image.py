@@ -15,7 +15,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from imaging.codes import Code
 from imaging.findings import Report
 from imaging.header import InstanceHeader
-from imaging.objects import RESEARCH_ONLY, Kind, coded, finished, line, stamp_of, words
+from imaging.objects import RESEARCH_ONLY, Kind, coded, finished, line, refer, stamp_of, words
 from imaging.outline import outlines
 
 _SOURCE_PURPOSE = Code("121322", "DCM", "Source image for image processing operation")
@@ -184,7 +184,6 @@ def _secondary_capture(pixels: NDArray[np.uint8], header: InstanceHeader) -> Dat
 
 def _source(header: InstanceHeader) -> Dataset:
     item = Dataset()
-    item.ReferencedSOPClassUID = header.sop_class_uid
-    item.ReferencedSOPInstanceUID = header.instance_uid
+    refer(item, header)
     item.PurposeOfReferenceCodeSequence = [coded(_SOURCE_PURPOSE)]
     return item

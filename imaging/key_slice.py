@@ -18,10 +18,11 @@ def slice_of(finding: Finding, report: Report) -> int:
     """Return the slice index of the image to look at for `finding`.
 
     Its key instance decides, unless its segment lies elsewhere; then the slice with the largest
-    area of the segment; then the middle of the evidence; else the middle of the stack.
+    area of the segment; then the middle of the evidence; else the middle of the stack. An instance
+    of many frames tells no slice.
     """
     areas = _areas(finding, report)
-    places = {str(header.instance_uid): i for i, header in enumerate(report.instances)}
+    places = {str(h.instance_uid): i for i, h in enumerate(report.instances) if h.frame is None}
     key = places.get(finding.key_instance or "")
     if key is not None and (areas is None or areas[key]):
         return key

@@ -1,21 +1,35 @@
 """What a model needs of a stack, and whether a stack meets it: pure matching, with reasons."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from imaging.contrast import GIVEN, NOT_GIVEN, Contrast, contrast
+from imaging.geometry import Grid, axis_codes
 from imaging.header import InstanceHeader
-from imaging.reasons import Reason
+from imaging.kernel import KERNELS, kernel_kind
+from imaging.mr import DIMENSIONS, ECHOES, UNKNOWN, WEIGHTINGS, dimension, echo, weighting
+from imaging.origin import ORIGINS, origin
+from imaging.reasons import Reason, reason
+from imaging.region import REGIONS, regions_of
 from imaging.stack import Stack
 
-# Words that name a region in descriptions and in Body Part Examined (PS3.16 Annex L, common use).
-_REGION_WORDS = {
-    "HEAD": ("head", "brain", "skull", "cranium", "kopf", "schädel", "cerveau", "crane", "cabeza",
-             "cerebro", "头", "脑", "颅", "neuro"),
-    "CHEST": ("chest", "thorax", "lung", "胸", "肺"),
-    "ABDOMEN": ("abdomen", "liver", "abdo", "腹", "肝"),
-}  # fmt: skip
-_SHORT_TR_MS, _SHORT_TE_MS, _LONG_TE_MS, _INVERSION_T1_MS = 1200.0, 30.0, 60.0, 1400.0
-_DIFFUSION_WORDS = ("dwi", "adc", "dti", "diff", "trace")
-_OTHER_WORDS = ("asl", "perf", "bold", "tof", "swi", "fieldmap", "phase")
+_PLANES = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal", "L": "sagittal",
+           "R": "sagittal"}  # fmt: skip
+_ALONG = (
+    ("LR", "from left to right"),
+    ("AP", "from front to back"),
+    ("SI", "from head to foot"),
+)
+# What may be asked for, by field of `Need`.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "regions": REGIONS,
+    "orientations": ("axial", "coronal", "sagittal"),
+    "weightings": WEIGHTINGS,
+    "acquisitions": DIMENSIONS,
+    "echoes": ECHOES,
+    "kernels": KERNELS,
+    "origins": ORIGINS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,146 +41,115 @@ class Need:
     modalities
         Values of Modality, e.g. ``("MR",)``.
     regions
-        Body regions, e.g. ``("HEAD",)``.
-    weightings
-        MR contrast, as `weighting` names it, e.g. ``("T1",)``.
-    min_slices
-        Fewest slices that make sense.
+        Body regions, one of which must be shown (`imaging.region`), e.g. ``("HEAD",)``.
+    orientations
+        Planes of the slices, the closest one counts: ``"axial"``, ``"coronal"``, ``"sagittal"``.
+    weightings, acquisitions, echoes
+        Of MR only (`imaging.mr`): contrast, ``"2D"`` or ``"3D"``, spin or gradient echo.
+    kernels
+        Of CT only (`imaging.kernel`): ``"soft"``, ``"bone"``, ``"lung"``.
+    origins
+        How the images came to be (`imaging.origin`), e.g. ``("primary", "reformatted")``.
+    contrast
+        Whether contrast medium must, must not or may have been given.
+    min_slices, max_slices
+        Fewest slices that make sense, most that can be read.
+    min_spacing_mm
+        Least distance between slices.
     max_spacing_mm
         Largest distance between voxel centres along any axis.
     min_extent_mm
-        Least size of the imaged block along each patient axis.
+        Least size of the imaged block along each of its axes.
+    min_coverage_mm
+        Least size from left to right, front to back and head to foot, each along the axis of the
+        block that runs closest to it.
     """
 
     modalities: tuple[str, ...]
     regions: tuple[str, ...] = ()
+    orientations: tuple[str, ...] = ()
     weightings: tuple[str, ...] = ()
+    acquisitions: tuple[str, ...] = ()
+    echoes: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    contrast: Contrast = Contrast.ANY
     min_slices: int = 1
+    max_slices: int | None = None
+    min_spacing_mm: float | None = None
     max_spacing_mm: float | None = None
     min_extent_mm: float | None = None
+    min_coverage_mm: tuple[float, float, float] | None = None
 
 
 def misfits(need: Need, stack: Stack) -> tuple[Reason, ...]:
     """Return every way in which `stack` does not meet `need`; empty when it does."""
     header = stack.instances[0]
-    found = [
-        _modality(need, header),
-        _region(need, header),
-        _weighting(need, header),
-        _slices(need, stack),
-        _spacing(need, stack),
-        _extent(need, stack),
-    ]
-    return tuple(reason for reason in found if reason)
+    found = [*_by_subject(need, header)]
+    if header.series.modality == "MR":
+        found += _by_sequence(need, header)
+    if header.series.modality == "CT":
+        found += _by_kernel(need, header)
+    return (*found, *_by_slices(need, stack.grid), *_by_size(need, stack.grid))
 
 
-def region(header: InstanceHeader) -> str:
-    """Return the body region in upper case, or "" when the header does not tell."""
-    series = header.series
-    return region_named(
-        series.body_part, series.description, series.protocol, header.study.description
-    )
+def plane(grid: Grid) -> str:
+    """Return the plane closest to the slices: ``"axial"``, ``"coronal"`` or ``"sagittal"``."""
+    return _PLANES[axis_codes(grid)[0]]
 
 
-def region_named(body_part: str, *descriptions: str) -> str:
-    """Return the body region in upper case, or "" when nothing tells.
-
-    Body Part Examined decides; without it, words in the descriptions do, in the order given.
-    """
-    for text in (body_part, *descriptions):
-        words = text.lower()
-        for name, known in _REGION_WORDS.items():
-            if any(word in words for word in known):
-                return name
-        if text and text == body_part:
-            return text.upper()
-    return ""
-
-
-def weighting(header: InstanceHeader) -> str:
-    """Return the MR contrast: T1, T2, PD, FLAIR, DWI, OTHER, or "" when the header does not tell.
-
-    Timing decides, words only rule out and fill in: a name is what someone typed, TR and TE are
-    what the scanner did.
-    """
-    a = header.acquisition
-    words = f"{header.series.description} {header.series.protocol} {a.sequence_name}".lower()
-    if a.b_value or "DIFFUSION" in a.image_type or any(w in words for w in _DIFFUSION_WORDS):
-        return "DWI"
-    if any(w in words for w in _OTHER_WORDS) or "PERFUSION" in a.image_type:
-        return "OTHER"
-    if a.repetition_time_ms is None or a.echo_time_ms is None:
-        return next((w.upper() for w in ("flair", "t1", "t2", "pd") if w in words), "")
-    return _by_timing(
-        a.repetition_time_ms,
-        a.echo_time_ms,
-        ti=a.inversion_time_ms,
-        sequence=a.scanning_sequence,
-    )
+def _by_subject(need: Need, header: InstanceHeader) -> Iterator[Reason]:
+    modality, regions = header.series.modality, regions_of(header)
+    if need.modalities and modality not in need.modalities:
+        yield reason("MODALITY", found=modality or UNKNOWN, needed=need.modalities)
+    if need.regions and not set(regions) & set(need.regions):
+        yield reason("REGION", found=", ".join(regions) or UNKNOWN, needed=need.regions)
+    made = origin(header)
+    if need.origins and made not in need.origins:
+        yield reason("DERIVED", found=made, needed=need.origins)
+    given, wanted = contrast(header), {Contrast.YES: GIVEN, Contrast.NO: NOT_GIVEN}
+    if need.contrast in wanted and given != wanted[need.contrast]:
+        yield reason("CONTRAST", found=given, needed=wanted[need.contrast])
 
 
-def _by_timing(tr: float, te: float, *, ti: float | None, sequence: tuple[str, ...]) -> str:
-    inverted = "IR" in sequence or bool(ti)
-    if "EP" in sequence:
-        return "OTHER"
-    if te >= _LONG_TE_MS:
-        return "FLAIR" if inverted and (ti or 0) > _INVERSION_T1_MS else "T2"
-    if te < _SHORT_TE_MS and (
-        tr <= _SHORT_TR_MS or (inverted and 0 < (ti or 0) <= _INVERSION_T1_MS)
-    ):
-        return "T1"
-    return "PD" if te < _SHORT_TE_MS else "OTHER"
+def _by_sequence(need: Need, header: InstanceHeader) -> Iterator[Reason]:
+    weighted, encoded, pulsed = weighting(header), dimension(header), echo(header)
+    if need.weightings and weighted not in need.weightings:
+        yield reason("WEIGHTING", found=weighted, needed=need.weightings)
+    if need.acquisitions and encoded not in need.acquisitions:
+        yield reason("ACQUISITION", found=encoded, needed=need.acquisitions)
+    if need.echoes and pulsed not in need.echoes:
+        yield reason("ECHO", found=pulsed, needed=need.echoes)
 
 
-def _modality(need: Need, header: InstanceHeader) -> Reason | None:
-    found = header.series.modality
-    if not need.modalities or found in need.modalities:
-        return None
-    return Reason(
-        code="MODALITY", text=f"modality is {found or 'absent'}, not {_any(need.modalities)}"
-    )
+def _by_kernel(need: Need, header: InstanceHeader) -> Iterator[Reason]:
+    kind = kernel_kind(header)
+    if need.kernels and kind not in need.kernels:
+        name = header.acquisition.kernel.replace("\\", " ")
+        yield reason("KERNEL", found=kind, name=name or UNKNOWN, needed=need.kernels)
 
 
-def _region(need: Need, header: InstanceHeader) -> Reason | None:
-    found = region(header)
-    if not need.regions or found in need.regions:
-        return None
-    what = f"body region is {found}" if found else "the header does not tell the body region"
-    return Reason(code="REGION", text=f"{what}; {_any(need.regions)} is needed")
+def _by_slices(need: Need, grid: Grid) -> Iterator[Reason]:
+    count, apart = grid.shape[0], grid.spacing_mm[0]
+    if need.orientations and plane(grid) not in need.orientations:
+        yield reason("ORIENTATION", found=plane(grid), needed=need.orientations)
+    if count < need.min_slices:
+        yield reason("FEW_SLICES", count=count, least=need.min_slices)
+    if need.max_slices is not None and count > need.max_slices:
+        yield reason("MANY_SLICES", count=count, most=need.max_slices)
+    if need.min_spacing_mm is not None and apart < need.min_spacing_mm:
+        yield reason("SPACING_TOO_FINE", found_mm=apart, least_mm=need.min_spacing_mm)
 
 
-def _weighting(need: Need, header: InstanceHeader) -> Reason | None:
-    if not need.weightings or header.series.modality != "MR":
-        return None
-    found = weighting(header)
-    if found in need.weightings:
-        return None
-    what = f"MR contrast is {found}" if found else "the header does not tell the MR contrast"
-    return Reason(code="WEIGHTING", text=f"{what}; {_any(need.weightings)} is needed")
-
-
-def _slices(need: Need, stack: Stack) -> Reason | None:
-    count = stack.grid.shape[0]
-    if count >= need.min_slices:
-        return None
-    return Reason(code="FEW_SLICES", text=f"{count} slices; at least {need.min_slices} are needed")
-
-
-def _spacing(need: Need, stack: Stack) -> Reason | None:
-    widest = max(stack.grid.spacing_mm)
-    if need.max_spacing_mm is None or widest <= need.max_spacing_mm:
-        return None
-    text = f"voxels are {widest:.2f} mm apart; at most {need.max_spacing_mm:.2f} mm is needed"
-    return Reason(code="SPACING", text=text)
-
-
-def _extent(need: Need, stack: Stack) -> Reason | None:
-    smallest = min(stack.grid.extent_mm)
-    if need.min_extent_mm is None or smallest >= need.min_extent_mm:
-        return None
-    text = f"the block is {smallest:.0f} mm thick; at least {need.min_extent_mm:.0f} mm is needed"
-    return Reason(code="COVERAGE", text=text)
-
-
-def _any(names: tuple[str, ...]) -> str:
-    return " or ".join(names)
+def _by_size(need: Need, grid: Grid) -> Iterator[Reason]:
+    widest, thinnest = max(grid.spacing_mm), min(grid.extent_mm)
+    if need.max_spacing_mm is not None and widest > need.max_spacing_mm:
+        yield reason("SPACING", found_mm=widest, most_mm=need.max_spacing_mm)
+    if need.min_extent_mm is not None and thinnest < need.min_extent_mm:
+        along = "across its thinnest side"
+        yield reason("COVERAGE", along=along, found_mm=thinnest, least_mm=need.min_extent_mm)
+    codes = axis_codes(grid)
+    for (letters, along), least in zip(_ALONG, need.min_coverage_mm or (), strict=False):
+        found = next(mm for mm, code in zip(grid.extent_mm, codes, strict=True) if code in letters)
+        if found < least:
+            yield reason("COVERAGE", along=along, found_mm=found, least_mm=least)

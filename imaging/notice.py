@@ -1,7 +1,12 @@
-"""The notice "AI analysis not performed": what a reader sees instead of a result, and why."""
+"""The notice "AI analysis not performed": what a reader sees instead of a result, and why.
 
+Every reason is a code and a sentence, in English and, if the settings say so, in Chinese.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from highdicom.sr import (
     CodeContentItem,
@@ -20,7 +25,6 @@ from imaging.codes import Code
 from imaging.findings import Algorithm, ObjectRef
 from imaging.objects import (
     MANUFACTURER,
-    RESEARCH_ONLY,
     Kind,
     Stamp,
     coded,
@@ -29,7 +33,7 @@ from imaging.objects import (
     stand_in,
     words,
 )
-from imaging.reasons import Reason
+from imaging.reasons import Reason, reason
 
 SCHEME = "99WETREAD"
 # A title of our own: viewers take "Imaging Measurement Report" for something to draw.
@@ -37,6 +41,7 @@ TITLE = Code("AI_NOT_PERFORMED", SCHEME, "AI analysis not performed")
 _REASON = Code("REASON", SCHEME, "Reason")
 _EXPLANATION = Code("EXPLANATION", SCHEME, "Explanation")
 _ENGLISH = Code("en-US", "RFC5646", "English (United States)")
+_CHINESE = Code("zh-CN", "RFC5646", "Chinese (China)")
 _OBSERVER_TYPE = Code("121005", "DCM", "Observer Type")
 _DEVICE = Code("121007", "DCM", "Device")
 _DEVICE_UID = Code("121012", "DCM", "Device Observer UID")
@@ -46,12 +51,16 @@ _CONTAINS = RelationshipTypeValues.CONTAINS
 _CONTEXT = RelationshipTypeValues.HAS_OBS_CONTEXT
 
 
+Languages = Literal["en", "zh", "both"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """Images that were not analysed.
 
     `algorithm` is ``None`` when no model was chosen. `result_key` and `created` are as in
-    `imaging.findings.Report`.
+    `imaging.findings.Report`. English is always there; ``"zh"`` puts Chinese before it, ``"both"``
+    after it.
     """
 
     reasons: tuple[Reason, ...]
@@ -59,6 +68,7 @@ class Notice:
     algorithm: Algorithm | None
     result_key: str
     created: datetime
+    language: Languages = "en"
 
 
 def not_performed(notice: Notice, source: Dataset, *, wetread_version: str) -> Dataset:
@@ -74,7 +84,7 @@ def not_performed(notice: Notice, source: Dataset, *, wetread_version: str) -> D
         wetread_version=wetread_version,
     )
     made = EnhancedSR(
-        evidence=[stand_in(ref) for ref in notice.instances],
+        evidence=[stand_in(ref) for ref in dict.fromkeys(notice.instances)],
         content=_content(notice, stamp),
         series_instance_uid=stamp.series_uid,
         series_number=stamp.kind.value,
@@ -84,7 +94,13 @@ def not_performed(notice: Notice, source: Dataset, *, wetread_version: str) -> D
         is_complete=True,
     )
     made.CodingSchemeIdentificationSequence = [_scheme()]
-    return finished(made, source, stamp, description="Wetread AI analysis not performed")
+    return finished(
+        made,
+        source,
+        stamp,
+        description="Wetread AI analysis not performed",
+        in_any_script=notice.language != "en",
+    )
 
 
 def _content(notice: Notice, stamp: Stamp) -> Dataset:
@@ -92,19 +108,28 @@ def _content(notice: Notice, stamp: Stamp) -> Dataset:
     content = ContentSequence()
     content.extend(LanguageOfContentItemAndDescendants(coded(_ENGLISH)))
     content.extend(_observer(notice, stamp))
-    content.append(_text(_EXPLANATION, _summary(notice)))
-    for reason in notice.reasons:
-        code = Code(reason.code, SCHEME, reason.text)
-        content.append(CodeContentItem(coded(_REASON), coded(code), relationship_type=_CONTAINS))
-        content.append(_text(_EXPLANATION, f"{reason.text}."))
-    content.append(_text(_EXPLANATION, f"{RESEARCH_ONLY}."))
+    what = notice.algorithm.title if notice.algorithm else "AI"
+    images = len(dict.fromkeys(notice.instances))
+    content.extend(_explained(reason("NOT_PERFORMED", what=what, count=images), notice.language))
+    for why in notice.reasons:
+        code = coded(Code(why.code, SCHEME, why.text))
+        content.append(CodeContentItem(coded(_REASON), code, relationship_type=_CONTAINS))
+        content.extend(_explained(why, notice.language))
+    content.extend(_explained(reason("RESEARCH_ONLY"), notice.language))
     root.ContentSequence = content
     return root
 
 
-def _summary(notice: Notice) -> str:
-    what = notice.algorithm.title if notice.algorithm else "AI"
-    return f"{what} analysis was not performed on {len(notice.instances)} image(s)."
+def _explained(why: Reason, language: Languages) -> Iterator[TextContentItem]:
+    english = TextContentItem(
+        coded(_EXPLANATION), words(f"{why.text}."), relationship_type=_CONTAINS
+    )
+    if language == "en":
+        yield english
+        return
+    chinese = TextContentItem(coded(_EXPLANATION), f"{why.text_zh}。", relationship_type=_CONTAINS)
+    chinese.ContentSequence = LanguageOfContentItemAndDescendants(coded(_CHINESE))
+    yield from (chinese, english) if language == "zh" else (english, chinese)
 
 
 def _observer(notice: Notice, stamp: Stamp) -> list[ContentItem]:
@@ -116,10 +141,6 @@ def _observer(notice: Notice, stamp: Stamp) -> list[ContentItem]:
         UIDRefContentItem(coded(_DEVICE_UID), uid, relationship_type=_CONTEXT),
         TextContentItem(coded(_DEVICE_NAME), line(name), relationship_type=_CONTEXT),
     ]
-
-
-def _text(name: Code, sentence: str) -> TextContentItem:
-    return TextContentItem(coded(name), words(sentence), relationship_type=_CONTAINS)
 
 
 def _scheme() -> Dataset:

@@ -7,14 +7,15 @@ from io import BytesIO
 
 from highdicom.sr import CodedConcept
 from pydicom import Dataset, dcmwrite
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from imaging.codes import Code
 from imaging.findings import Algorithm, ObjectRef, Report
 from imaging.header import InstanceHeader
 from imaging.identity import derived_uid
+from imaging.text import in_utf_8, well_written
 
 MANUFACTURER = "Wetread"
 RESEARCH_ONLY = "Research use only, unverified"
@@ -82,15 +83,21 @@ def stamp_of(report: Report, kind: Kind, wetread_version: str) -> Stamp:
     )
 
 
-def finished(made: Dataset, source: Dataset, stamp: Stamp, *, description: str) -> Dataset:
+def finished(
+    made: Dataset, source: Dataset, stamp: Stamp, *, description: str, in_any_script: bool = False
+) -> Dataset:
     """Return `made` as a complete instance in the study of `source`, Explicit VR Little Endian.
 
     Patient and study are copied as they were received; times are `stamp.created` in the time zone
-    that the source declares.
+    that the source declares. Where `made` says something `in_any_script`, or the character set of
+    the source is none or does not hold its text, the same text is written in UTF-8.
     """
     ds = Dataset()
     ds.update(made)
-    _place_in_study(ds, source)
+    tags = [Tag(keyword) for keyword in (*REQUIRED_OF_SOURCE, *OPTIONAL_OF_SOURCE)]
+    rewrite = in_any_script or not well_written(source, tags)
+    _place_in_study(ds, in_utf_8(source, tags) if rewrite else source)
+    ds.StudyInstanceUID = source.StudyInstanceUID
     _date(ds, _in_zone_of(source, stamp.created))
     ds.SOPInstanceUID, ds.SeriesInstanceUID = stamp.instance_uid, stamp.series_uid
     ds.SeriesNumber, ds.InstanceNumber = stamp.kind.value, 1
@@ -116,6 +123,20 @@ def reference_to(header: InstanceHeader) -> ObjectRef:
         series_uid=header.series.series_uid,
         study_uid=header.study.study_uid,
     )
+
+
+def referenced(ref: ObjectRef) -> Dataset:
+    """Return the item that refers to an instance (PS3.3 10.3)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = ref.sop_class_uid, ref.instance_uid
+    return item
+
+
+def refer(item: Dataset, header: InstanceHeader) -> None:
+    """Let `item` refer to an image: an instance, or one frame of it."""
+    item.update(referenced(reference_to(header)))
+    if header.frame is not None:
+        item.ReferencedFrameNumber = header.frame + 1
 
 
 def stand_in(ref: ObjectRef) -> Dataset:
@@ -148,9 +169,8 @@ def words(text: str) -> str:
 
 
 def _place_in_study(ds: Dataset, source: Dataset) -> None:
-    for keyword in (*REQUIRED_OF_SOURCE, *OPTIONAL_OF_SOURCE, "StudyInstanceUID"):
-        tag = tag_for_keyword(keyword)
-        assert tag is not None
+    for keyword in (*REQUIRED_OF_SOURCE, *OPTIONAL_OF_SOURCE):
+        tag = Tag(keyword)
         if tag in source:
             ds[tag] = source.get_item(tag)
         elif keyword in REQUIRED_OF_SOURCE:

@@ -1,59 +1,97 @@
-"""From stored pixels to numbers: decoding and the modality transform (PS3.3 C.11.1)."""
+"""From stored values to numbers: padding and the modality transform (PS3.3 C.11.1).
+
+MONOCHROME1 changes nothing here: it says how a value is shown, not what it means.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
-from pydicom.pixels.utils import pixel_array
 
-from imaging.errors import InputError, PixelsUnreadable
-from imaging.header import InstanceHeader
+from imaging.decode_process import DecodeLimits
+from imaging.errors import PixelsUnreadable
+from imaging.frame_format import Stored
+from imaging.frame_reader import FrameReader
+from imaging.header import Image, InstanceHeader
 from imaging.volume import Voxels
 
-Stored = NDArray[np.integer]
+_EXACT_IN_FLOAT32 = 2  # bytes of an integer
 
 
 def stored_plane(header: InstanceHeader) -> Stored:
-    """Return the stored values of a single-frame instance, (row, column).
+    """Return the stored values of one image, (row, column) or (row, column, sample).
 
     Raises
     ------
     PixelsUnreadable
-        The pixel data are absent, damaged or of another size than the header says.
+        The pixel data are absent, damaged or other than the header says.
     """
-    if header.path is None:
-        msg = "the instance has no file"
-        raise PixelsUnreadable(msg)
-    try:
-        ds = dcmread(header.path)
-        plane: Stored = pixel_array(ds)
-    except (ValueError, TypeError, AttributeError, RuntimeError, EOFError, KeyError,
-            NotImplementedError, OverflowError, MemoryError, InputError) as error:  # fmt: skip
-        msg = f"the pixel data cannot be decoded: {error}"
-        raise PixelsUnreadable(msg) from error
-    if plane.shape != (header.image.rows, header.image.columns):
-        msg = f"the pixel data are {plane.shape}, not rows x columns"
-        raise PixelsUnreadable(msg)
-    return plane
+    with FrameReader(DecodeLimits()) as frames:
+        return frames.stored(header).copy()
 
 
 def plane(header: InstanceHeader) -> Voxels:
-    """Return one slice in real-world values, float32, (row, column).
-
-    Padding becomes the lowest real value of the slice, so that it is never taken for tissue.
-    """
+    """Return one slice in real-world values, float32, (row, column); errors as `stored_plane`."""
     stored = stored_plane(header)
-    slope, intercept = header.image.rescale or (1.0, 0.0)
-    values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    padded = _padding(header, stored)
-    if padded is not None and padded.any() and not padded.all():
-        values[padded] = values[~padded].min()
+    values = np.empty(stored.shape, np.float32)
+    rescale(stored, header.image, values)
     return values
 
 
-def _padding(header: InstanceHeader, stored: Stored) -> NDArray[np.bool_] | None:
-    value, limit = header.image.padding, header.image.padding_limit
-    if value is None:
+def rescale(stored: Stored, image: Image, values: Voxels) -> None:
+    """Write the real-world values of a slice into `values`, float32, (row, column).
+
+    Padding becomes the lowest real value of the slice, so that it is never taken for tissue.
+
+    Raises
+    ------
+    PixelsUnreadable
+        The image is in colour, its rescale is not a number or its modality lookup table is broken.
+    """
+    if image.samples != 1 or not image.photometric.startswith("MONOCHROME"):
+        msg = f"{image.photometric or 'unnamed'} pixels are colours, not measured values"
+        raise PixelsUnreadable(msg)
+    if image.modality_lut is not None and stored.dtype.kind != "f":
+        _look_up(stored, image, values)
+    else:
+        _transform(stored, image, values)
+    padded = _padding(image, stored)
+    if padded is not None and padded.any() and not padded.all():
+        values[padded] = values[~padded].min()
+
+
+def _transform(stored: Stored, image: Image, values: Voxels) -> None:
+    slope, intercept = image.rescale or (1.0, 0.0)
+    if not (np.isfinite(slope) and np.isfinite(intercept) and slope):
+        msg = f"rescale slope {slope:g} and intercept {intercept:g} give no values"
+        raise PixelsUnreadable(msg)
+    if stored.dtype.kind == "f" or stored.dtype.itemsize > _EXACT_IN_FLOAT32:
+        values[...] = stored.astype(np.float64) * slope + intercept
+        return
+    values[...] = stored  # faster first than within the arithmetic
+    if slope != 1:
+        values *= np.float32(slope)
+    if intercept:
+        values += np.float32(intercept)
+
+
+def _look_up(stored: Stored, image: Image, values: Voxels) -> None:
+    assert image.modality_lut is not None
+    if not image.modality_lut.table:
+        msg = "the modality lookup table cannot be read"
+        raise PixelsUnreadable(msg)
+    values[...] = image.modality_lut.apply(stored)
+
+
+def _padding(image: Image, stored: Stored) -> NDArray[np.bool_] | None:
+    if image.padding is None or stored.dtype.kind == "f":
         return None
-    low, high = sorted((value, value if limit is None else limit))
-    mask: NDArray[np.bool_] = (stored >= low) & (stored <= high)
+    ends = (image.padding, image.padding if image.padding_limit is None else image.padding_limit)
+    low, high = sorted(_as_stored(end, image) for end in ends)
+    mask: NDArray[np.bool_] = stored == low if low == high else (stored >= low) & (stored <= high)
     return mask
+
+
+def _as_stored(value: int, image: Image) -> int:
+    """Senders write the padding value with the wrong sign: 63536 for -2000 of 16 bits."""
+    bits = image.bits_allocated or 0
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if image.signed and value >> (bits - 1) else value

@@ -1,6 +1,7 @@
 """The segments of a report as a DICOM Segmentation of type BINARY (PS3.3 A.51)."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
@@ -8,6 +9,7 @@ from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
 from highdicom.seg import Segmentation as SegmentationObject
 from pydicom import Dataset
+from pydicom.uid import RawDataStorage
 from pydicom.valuerep import DSfloat
 
 from imaging.codes import Code
@@ -21,7 +23,9 @@ from imaging.objects import (
     coded,
     finished,
     line,
+    refer,
     reference_to,
+    referenced,
     stamp_of,
     stand_in,
 )
@@ -62,6 +66,7 @@ def segmentation(report: Report, source: Dataset, *, wetread_version: str) -> Da
         omit_empty_frames=True,
     )
     _tell_each_frame(made)
+    _name_frames(made, report)
     return finished(made, source, stamp, description=f"Wetread {report.algorithm.name} SEG")
 
 
@@ -79,10 +84,35 @@ def _tell_each_frame(made: Dataset) -> None:
             del shared[keyword]
 
 
+def _name_frames(made: Dataset, report: Report) -> None:
+    """Replace the names that frames of multi-frame sources had, see `_plane`, by what they are."""
+    frames = {_frame_uid(header): header for header in report.instances if header.frame is not None}
+    if not frames:
+        return
+    for group in made.PerFrameFunctionalGroupsSequence:
+        for derivation in group.DerivationImageSequence:
+            for source in derivation.SourceImageSequence:
+                refer(source, frames[source.ReferencedSOPInstanceUID])
+    for series in made.ReferencedSeriesSequence:
+        refs = dict.fromkeys(map(reference_to, report.instances))
+        series.ReferencedInstanceSequence = [referenced(ref) for ref in refs]
+
+
+def _frame_uid(header: InstanceHeader) -> str:
+    return derived_uid("frame", header.image_key)
+
+
 def _plane(header: InstanceHeader, report: Report) -> Dataset:
-    """Return the geometry of one source slice, as the source wrote it."""
+    """Return the geometry of one source slice, as the source wrote it.
+
+    highdicom takes one multi-frame source and all its frames, or single-frame ones; slices of a
+    stack may be some of the frames of several. So each frame poses as an image of its own.
+    """
     image = header.image
-    ds = stand_in(reference_to(header))
+    ref = reference_to(header)
+    if header.frame is not None:
+        ref = replace(ref, sop_class_uid=RawDataStorage, instance_uid=_frame_uid(header))
+    ds = stand_in(ref)
     ds.Modality = header.series.modality
     ds.FrameOfReferenceUID = image.frame_of_reference_uid or derived_uid(
         "frame of reference", header.series.series_uid

@@ -39,6 +39,7 @@ from imaging import codes
 from imaging.codes import Code
 from imaging.errors import ObjectInvalid
 from imaging.findings import ClassProbability, Finding, Report, Segment
+from imaging.header import InstanceHeader
 from imaging.key_slice import slice_of
 from imaging.objects import (
     MANUFACTURER,
@@ -82,7 +83,8 @@ def measurement_report(
     there is none; findings then have no regions.
     """
     stamp = stamp_of(report, Kind.MEASUREMENTS, wetread_version)
-    evidence = [stand_in(reference_to(header)) for header in report.instances]
+    sources = dict.fromkeys(map(reference_to, report.instances))  # frames share their instance
+    evidence = [stand_in(ref) for ref in sources]
     if segmentation is not None:
         evidence.append(segmentation)
     made = Comprehensive3DSR(
@@ -170,9 +172,13 @@ def _planar_groups(report: Report, segmentation: Dataset | None) -> Iterator[_Gr
             referenced_region=ImageRegion(
                 GraphicTypeValues.POLYLINE,
                 outlines(segment.mask[index])[0],
-                SourceImageForRegion(image.sop_class_uid, image.instance_uid),
+                SourceImageForRegion(image.sop_class_uid, image.instance_uid, _frames(image)),
             ),
         )
+
+
+def _frames(header: InstanceHeader) -> list[int] | None:
+    return None if header.frame is None else [header.frame + 1]
 
 
 def _finding_groups(report: Report, segmentation: Dataset | None) -> Iterator[_Group]:

@@ -1,267 +1,271 @@
-"""From the instances of a series to stacks: sorted, checked, or refused with a reason.
+"""From the instances of a series to stacks: sorted, split, checked, or refused with a reason.
 
-A stack is sound when its slices share one orientation and frame of reference, stand square over one
-another and are evenly spaced (PS3.3 C.7.6.2.1.1). Anything else would give a wrong number with a
-confident face, so it is refused before anything is measured.
+A stack is sound when its slices share one orientation, frame of reference and kind of image and
+are evenly spaced (PS3.3 C.7.6.2.1.1). Anything else would give a wrong number with a confident
+face, so it is refused before anything is measured. A series is split only where that leaves no
+doubt: a slice that does not fit is never put aside so that the rest looks whole.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from imaging.geometry import Grid, Matrix
+from imaging.differences import Difference, Headers, of_grid, of_kind, of_repetition
+from imaging.geometry import Grid
 from imaging.header import InstanceHeader
-from imaging.reasons import Reason
-
-# Direction cosines are written with 6 to 16 digits; 0.001 rad moves the far corner of a 256 mm
-# image by a quarter of a millimetre.
-_DIRECTION_TOLERANCE = 1e-3
-# Positions closer than this are the same position: real gaps start at 0.3 mm.
-_SAME_PLACE_MM = 0.01
-# How far a slice may lie from its place between the first and the last: twice what rounding to
-# tenths of a millimetre does, but no more than a fifth of a small gap; or one hundredth of a large.
-_EVEN_MM, _EVEN_LARGEST, _EVEN_FRACTION = 0.11, 0.2, 0.01
-# Shear below this moves the top of a 200 mm stack by less than a voxel of 0.7 mm.
-_SQUARE_DEG = 0.2
-_MIN_SLICES = 3
-_SPACING_RANGE_MM = (0.01, 50.0)
-_MAX_MATRIX = 8192
-_LISTED = 6
-_HOUNSFIELD_MODALITIES = frozenset(("CT",))
+from imaging.picture import Picture, picture_of
+from imaging.planning import is_planning, is_survey, scouts_among
+from imaging.reasons import Reason, reason
+from imaging.slices import (
+    is_foreign,
+    is_secondary_capture,
+    is_two_dimensional,
+    positions_of,
+    why_no_slice,
+)
+from imaging.spacing import (
+    Lean,
+    Row,
+    beyond,
+    in_row,
+    lean_of,
+    missing_from,
+    missing_slices,
+    place_numbers,
+    why_uneven,
+)
+from imaging.tilt import squared
+from imaging.tolerances import DEFAULT, Tolerances
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stack:
-    """Instances of one series in slice order, on a regular grid."""
+    """Slices of one series in order, on a regular orthogonal grid.
+
+    Attributes
+    ----------
+    instances
+        One header for each slice, in slice order; frames of one instance repeat its UID.
+    grid
+        Where the voxels of the volume are.
+    source_grid
+        Where the stored slices are, when they lean and had to be straightened; same slice numbers.
+    name
+        What this stack differs in from others of its series, e.g. "echo 2"; "" when it is alone.
+    """
 
     instances: tuple[InstanceHeader, ...]
     grid: Grid
+    source_grid: Grid | None = None
+    name: str = ""
     notes: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Unusable:
-    """Instances of one series that cannot be measured, and why."""
+    """Images of one series that cannot be measured as a volume, and why; `name` as of a stack."""
 
     instances: tuple[InstanceHeader, ...]
     reason: Reason
+    name: str = ""
+
+    @property
+    def picture(self) -> Picture | None:
+        """What is known in the plane, when this is one acquired image."""
+        first, alone = self.instances[0], len(self.instances) == 1
+        cine = first.frame is None and first.image.frames > 1
+        return picture_of(first) if alone and not cine and not is_foreign(first) else None
 
 
-def stacks_of(headers: Sequence[InstanceHeader]) -> tuple[Stack | Unusable, ...]:
-    """Return what the instances of one series amount to: every instance is in exactly one part.
+Part = Stack | Unusable
 
-    Localizers are set apart first, because they often share a series with the slices they planned.
+
+def stacks_of(
+    headers: Sequence[InstanceHeader], tolerances: Tolerances = DEFAULT
+) -> tuple[Part, ...]:
+    """Return what the images of one series amount to: every image is in exactly one part.
+
+    The order of `headers` does not matter. Localizers, captures and 2D images are set apart first:
+    they often share a series with the slices they plan or show.
     """
-    localizers = tuple(h for h in headers if "LOCALIZER" in h.acquisition.image_type)
-    slices = tuple(h for h in headers if "LOCALIZER" not in h.acquisition.image_type)
-    parts: list[Stack | Unusable] = []
-    if slices:
-        parts.append(_stack(slices))
-    if localizers:
-        text = f"{len(localizers)} localizer image(s): they plan a scan and are not measured"
-        parts.append(Unusable(instances=localizers, reason=Reason(code="LOCALIZER", text=text)))
+    ordered = sorted(headers, key=lambda h: (h.instance_number or 0, h.instance_uid, h.frame or 0))
+    planning = [h for h in ordered if is_planning(h)]
+    slices = [h for h in ordered if not is_planning(h) and not _stands_alone(h)]
+    alone = [h for h in ordered if not is_planning(h) and _stands_alone(h)]
+    scouts = scouts_among(slices)
+    planning += scouts
+    slices = [h for h in slices if not any(h is scout for scout in scouts)]
+    parts: list[Part] = [*(_judged(tuple(slices), tolerances) if slices else ())]
+    parts.extend(part for h in alone for part in _judged((h,), tolerances))
+    if planning:
+        why = reason("LOCALIZER", count=len(planning))
+        parts.append(Unusable(instances=tuple(planning), reason=why))
     return tuple(parts)
 
 
-def _stack(headers: tuple[InstanceHeader, ...]) -> Stack | Unusable:
-    for check in (_not_an_image, _not_a_plane, _not_one_series, _not_one_block, _not_calibrated):
-        if reason := check(headers):
-            return Unusable(instances=headers, reason=reason)
-    ordered, along_mm = _sorted(headers)
-    for positional in (_too_few, _duplicates, _gaps, _shear):
-        if reason := positional(ordered, along_mm):
-            return Unusable(instances=ordered, reason=reason)
-    return Stack(instances=ordered, grid=_grid(ordered), notes=_notes(ordered))
+def _stands_alone(header: InstanceHeader) -> bool:
+    """Whether an image is judged by itself: captures and 2D images are, slices never."""
+    unplaced = header.image.position is None or header.image.orientation is None
+    return is_two_dimensional(header) or (is_secondary_capture(header) and unplaced)
 
 
-# Checks of single instances and of what all must share
+def _judged(headers: Headers, tolerances: Tolerances) -> tuple[Part, ...]:
+    """Return the parts of what may be one stack or several."""
+    if why := _why_refused(headers, tolerances):
+        return (Unusable(instances=headers, reason=why),)
+    for difference in of_grid(headers, tolerances):
+        parts = _apart(difference, tolerances)
+        return parts or (Unusable(instances=headers, reason=_mixed(difference)),)
+    if kinds := of_kind(headers):
+        parts = _split(kinds, headers, tolerances)
+        why = reason("MIXED_KIND", found=kinds.what)
+        return parts or (Unusable(instances=headers, reason=why),)
+    row = in_row(headers)
+    if len(set(place_numbers(row, tolerances))) < len(headers):
+        for difference in of_repetition(headers, tolerances):
+            if parts := _split(difference, headers, tolerances):
+                return parts
+    return (_stack(row, tolerances),)
 
 
-def _not_an_image(headers: Sequence[InstanceHeader]) -> Reason | None:
+def _why_refused(headers: Headers, tolerances: Tolerances) -> Reason | None:
     for header in headers:
-        image = header.image
-        if not image.rows or not image.columns or not image.bits_allocated:
-            return Reason(code="NOT_AN_IMAGE", text="an instance has no rows, columns or pixels")
-        if max(image.rows, image.columns) > _MAX_MATRIX:
-            text = f"a matrix of {image.rows} x {image.columns} is larger than {_MAX_MATRIX}"
-            return Reason(code="MATRIX_TOO_LARGE", text=text)
-        if image.frames != 1:
-            text = f"multi-frame images ({image.frames} frames) are not read"
-            return Reason(code="MULTIFRAME", text=text)
-        if image.samples != 1 or not image.photometric.startswith("MONOCHROME"):
-            text = f"pixels are {image.photometric or 'of unknown kind'}, not grey values"
-            return Reason(code="NOT_GREYSCALE", text=text)
+        if why := why_no_slice(header, tolerances):
+            return why
+    people = _people(headers)
+    return reason("MIXED_PATIENTS", count=people) if people > 1 else None
+
+
+def _people(headers: Headers) -> int:
+    """Return how many patients the headers name; what is left empty contradicts nothing."""
+    patients = [header.patient for header in headers]
+    told = ({p.patient_id for p in patients}, {p.birth_date for p in patients})
+    ids, births = (values - {""} for values in told)
+    names = {p.name.rstrip("^ ").casefold() for p in patients} - {""}
+    return max(len(ids), len(births), 1 if ids else len(names))
+
+
+# Splitting
+
+
+def _apart(difference: Difference, tolerances: Tolerances) -> tuple[Part, ...]:
+    """Return the parts on several grids, if each is sound; else none."""
+    if is_survey(difference):
+        slices = tuple(h for group in difference.groups for h in group.headers)
+        return (Unusable(instances=slices, reason=reason("LOCALIZER", count=len(slices))),)
+    parts = _named(difference, tolerances)
+    return parts if all(isinstance(part, Stack) for part in parts) else ()
+
+
+def _split(difference: Difference, headers: Headers, tolerances: Tolerances) -> tuple[Part, ...]:
+    """Return the parts that share places, if that is sure; else none.
+
+    It is sure when each part is sound, or when one of them is and holds every place there is: a
+    slice that strayed into another group would leave its own one short.
+    """
+    whole = in_row(headers)
+    parts = _named(difference, tolerances)
+    sound = [part for part in parts if isinstance(part, Stack)]
+    complete = any(
+        not len(missing_from(in_row(part.instances), whole, tolerances)) for part in sound
+    )
+    if len(sound) < len(parts) and not complete:
+        return ()
+    if not difference.same_places:
+        return parts
+    return tuple(_if_complete(part, whole, tolerances) for part in parts)
+
+
+def _named(difference: Difference, tolerances: Tolerances) -> tuple[Part, ...]:
+    return tuple(
+        replace(part, name=", ".join(filter(None, (group.name, part.name))))
+        for group in difference.groups
+        for part in _judged(group.headers, tolerances)
+    )
+
+
+def _if_complete(part: Part, whole: Row, tolerances: Tolerances) -> Part:
+    """Refuse a stack that ends before its like do: slices are missing, though none between."""
+    if isinstance(part, Unusable):
+        return part
+    row = in_row(part.instances)
+    if not len(missing := beyond(row, whole, tolerances)):
+        return part
+    why = missing_slices(row, missing)
+    return Unusable(instances=part.instances, reason=why, name=part.name)
+
+
+def _mixed(difference: Difference) -> Reason:
+    groups = len(difference.groups)
+    match difference.what:
+        case "frame of reference":
+            return reason("MIXED_FRAME_OF_REFERENCE", count=groups)
+        case "orientation":
+            return reason("MIXED_ORIENTATION", count=groups)
+        case "matrix":
+            sizes = ", ".join(sorted(group.name for group in difference.groups))
+            return reason("MIXED_SIZE", found=sizes)
+        case _:
+            return reason("MIXED_SPACING")
+
+
+# One stack
+
+
+def _stack(row: Row, tolerances: Tolerances) -> Part:
+    if why := why_uneven(row, tolerances):
+        return Unusable(instances=row.headers, reason=why)
+    lean = lean_of(row)
+    source = _grid(row)
+    leans = lean.angle_deg > tolerances.square_deg
+    grid = squared(source) if leans else source
+    if why := _why_crooked(row, lean, tolerances):
+        return Unusable(instances=row.headers, reason=why)
+    return Stack(
+        instances=row.headers,
+        grid=grid,
+        source_grid=source if leans else None,
+        notes=tuple(_notes(row, lean.angle_deg if leans else 0.0, tolerances)),
+    )
+
+
+def _why_crooked(row: Row, lean: Lean, tolerances: Tolerances) -> Reason | None:
+    if lean.angle_deg > tolerances.most_tilt_deg:
+        return reason("TILTED", angle_deg=lean.angle_deg)
+    pixel_mm = min(row.headers[0].image.pixel_spacing_mm or (0.0,))
+    if lean.astray_mm > max(tolerances.uneven_mm, tolerances.beside_fraction * pixel_mm):
+        return reason("NOT_ALIGNED", astray_mm=lean.astray_mm)
     return None
 
 
-def _not_a_plane(headers: Sequence[InstanceHeader]) -> Reason | None:
-    for header in headers:
-        image = header.image
-        if image.position is None or image.orientation is None:
-            text = "an instance has no position or orientation in the patient"
-            return Reason(code="NO_GEOMETRY", text=text)
-        if not _orthonormal(image.orientation):
-            text = "row and column directions are not perpendicular unit vectors"
-            return Reason(code="BAD_ORIENTATION", text=text)
-        spacing = image.pixel_spacing_mm
-        low, high = _SPACING_RANGE_MM
-        if spacing is None or not all(low <= mm <= high for mm in spacing):
-            found = "absent" if spacing is None else " x ".join(f"{mm:g}" for mm in spacing)
-            return Reason(code="NO_SPACING", text=f"pixel spacing is {found} mm")
-    return None
-
-
-def _not_one_series(headers: Sequence[InstanceHeader]) -> Reason | None:
-    patients = {(h.patient.patient_id, h.patient.birth_date) for h in headers}
-    if len(patients) > 1:
-        text = f"the series holds images of {len(patients)} patients"
-        return Reason(code="MIXED_PATIENTS", text=text)
-    frames = {h.image.frame_of_reference_uid for h in headers}
-    if len(frames) > 1:
-        text = f"the series has {len(frames)} frames of reference"
-        return Reason(code="MIXED_FRAME_OF_REFERENCE", text=text)
-    return None
-
-
-def _not_one_block(headers: Sequence[InstanceHeader]) -> Reason | None:
-    sizes = {(h.image.rows, h.image.columns) for h in headers}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{rows} x {columns}" for rows, columns in sorted(sizes, key=str))
-        return Reason(code="MIXED_SIZE", text=f"the slices have different sizes: {listed}")
-    spacings = np.array([h.image.pixel_spacing_mm for h in headers])
-    if np.abs(spacings - spacings[0]).max() > _SAME_PLACE_MM / 10:
-        return Reason(code="MIXED_SPACING", text="the slices have different pixel spacings")
-    directions = np.array([h.image.orientation for h in headers])
-    apart = np.abs(directions - directions[0]).max(axis=1)
-    if apart.max() > _DIRECTION_TOLERANCE:
-        groups = len(np.unique(directions.round(3), axis=0))
-        text = f"the series has {groups} slice orientations"
-        return Reason(code="MIXED_ORIENTATION", text=text)
-    return None
-
-
-def _not_calibrated(headers: Sequence[InstanceHeader]) -> Reason | None:
-    for header in headers:
-        rescale = header.image.rescale
-        if rescale is None and header.series.modality in _HOUNSFIELD_MODALITIES:
-            text = "a CT image has no rescale slope and intercept: Hounsfield units are unknown"
-            return Reason(code="NO_RESCALE", text=text)
-        if rescale is not None and rescale[0] == 0:
-            return Reason(code="BAD_RESCALE", text="rescale slope is 0")
-    return None
-
-
-# Checks along the stack
-
-_Positional = Callable[[Sequence[InstanceHeader], Matrix], Reason | None]
-
-
-def _too_few(headers: Sequence[InstanceHeader], _: Matrix) -> Reason | None:
-    if len(headers) == 1:
-        return Reason(code="SINGLE_IMAGE", text="the series is a single image, not a volume")
-    if len(headers) < _MIN_SLICES:
-        text = f"{len(headers)} slices do not show an even spacing; {_MIN_SLICES} are needed"
-        return Reason(code="FEW_SLICES", text=text)
-    return None
-
-
-def _duplicates(headers: Sequence[InstanceHeader], along_mm: Matrix) -> Reason | None:
-    repeated = along_mm[1:][np.diff(along_mm) < _SAME_PLACE_MM]
-    if not repeated.size:
-        return None
-    text = f"{repeated.size} of {len(headers)} slices repeat a position, at {_listed(repeated)} mm"
-    return Reason(code="DUPLICATE_SLICES", text=text)
-
-
-def _gaps(headers: Sequence[InstanceHeader], along_mm: Matrix) -> Reason | None:
-    gaps = np.diff(along_mm)
-    usual = float(np.median(gaps))
-    allowed = max(min(_EVEN_MM, _EVEN_LARGEST * usual), _EVEN_FRACTION * usual)
-    if np.abs(along_mm - np.linspace(along_mm[0], along_mm[-1], len(along_mm))).max() <= allowed:
-        return None
-    steps = (gaps / usual).round()
-    if steps.min() >= 1 and (np.abs(gaps - steps * usual) <= 2 * allowed * steps).all():
-        missing = [
-            along_mm[i] + k * usual
-            for i in np.flatnonzero(steps > 1)
-            for k in range(1, int(steps[i]))
-        ]
-        text = (
-            f"{len(missing)} slice(s) are missing between {len(headers)}, spaced {usual:.3f} mm, "
-            f"at {_listed(np.array(missing))} mm along the normal"
-        )
-        return Reason(code="MISSING_SLICES", text=text)
-    text = f"slice gaps run from {gaps.min():.3f} to {gaps.max():.3f} mm (usually {usual:.3f} mm)"
-    return Reason(code="UNEVEN_SPACING", text=text)
-
-
-def _shear(headers: Sequence[InstanceHeader], along_mm: Matrix) -> Reason | None:
-    positions = _positions(headers)
-    normal = _normal(headers[0])
-    axis = (positions[-1] - positions[0]) / (along_mm[-1] - along_mm[0])
-    angle = float(np.degrees(np.arctan(np.linalg.norm(axis - normal))))
-    if angle > _SQUARE_DEG:
-        text = f"slices are shifted against one another by {angle:.1f} degrees (gantry tilt)"
-        return Reason(code="TILTED", text=text)
-    expected = positions[0] + np.outer(along_mm - along_mm[0], axis)
-    astray = float(np.linalg.norm(positions - expected, axis=1).max())
-    allowed = max(_EVEN_MM, 0.2 * min(headers[0].image.pixel_spacing_mm or (0.0,)))
-    if astray > allowed:
-        text = f"a slice lies {astray:.2f} mm beside the line of the others"
-        return Reason(code="NOT_ALIGNED", text=text)
-    return None
-
-
-# Geometry
-
-
-def _orthonormal(orientation: Sequence[float]) -> bool:
-    row, column = np.array(orientation[:3]), np.array(orientation[3:])
-    astray = np.abs([row @ row - 1, column @ column - 1, row @ column])
-    return bool(astray.max() <= 2 * _DIRECTION_TOLERANCE)
-
-
-def _normal(header: InstanceHeader) -> Matrix:
-    orientation = np.array(header.image.orientation)
-    normal: Matrix = np.cross(orientation[:3], orientation[3:])
-    return normal
-
-
-def _positions(headers: Sequence[InstanceHeader]) -> Matrix:
-    return np.array([h.image.position for h in headers], dtype=np.float64)
-
-
-def _sorted(headers: Sequence[InstanceHeader]) -> tuple[tuple[InstanceHeader, ...], Matrix]:
-    along = _positions(headers) @ _normal(headers[0])
-    order = np.argsort(along, kind="stable")
-    return tuple(headers[i] for i in order), along[order]
-
-
-def _grid(ordered: Sequence[InstanceHeader]) -> Grid:
-    first = ordered[0].image
+def _grid(row: Row) -> Grid:
+    first = row.headers[0].image
     between_rows, between_columns = first.pixel_spacing_mm or (1.0, 1.0)
-    positions = _positions(ordered)
+    positions = positions_of((row.headers[0], row.headers[-1]))
     orientation = np.array(first.orientation)
     affine = np.eye(4)
     affine[:3, 0] = orientation[:3] * between_columns
     affine[:3, 1] = orientation[3:] * between_rows
-    affine[:3, 2] = (positions[-1] - positions[0]) / (len(ordered) - 1)
+    affine[:3, 2] = (positions[1] - positions[0]) / (len(row.headers) - 1)
     affine[:3, 3] = positions[0]
     return Grid(
-        shape=(len(ordered), first.rows or 0, first.columns or 0),
+        shape=(len(row.headers), first.rows or 0, first.columns or 0),
         affine=affine,
         frame_of_reference_uid=first.frame_of_reference_uid,
     )
 
 
-def _notes(ordered: Sequence[InstanceHeader]) -> tuple[Reason, ...]:
-    if any(h.image.lossy for h in ordered):
-        text = "the images were compressed with loss before they arrived"
-        return (Reason(code="LOSSY_INPUT", text=text),)
-    return ()
-
-
-def _listed(values: Matrix) -> str:
-    shown = ", ".join(f"{value:.2f}" for value in values[:_LISTED])
-    return shown + (" and more" if len(values) > _LISTED else "")
+def _notes(row: Row, angle_deg: float, tolerances: Tolerances) -> Iterator[Reason]:
+    """Yield what was corrected, and what the header says that the positions do not."""
+    gap_mm, image = row.gap_mm, row.headers[0].image
+    if any(header.image.lossy for header in row.headers):
+        yield reason("LOSSY_INPUT")
+    if angle_deg:
+        yield reason("TILT_CORRECTED", angle_deg=angle_deg)
+    claim_mm = abs(image.slice_spacing_mm or gap_mm)
+    if abs(claim_mm - gap_mm) > max(tolerances.spacing_claim * gap_mm, tolerances.same_place_mm):
+        yield reason("SPACING_CONTRADICTED", header_mm=claim_mm, used_mm=gap_mm)
+    thickness_mm = image.slice_thickness_mm or gap_mm
+    if thickness_mm > (1 + tolerances.spacing_claim) * gap_mm:
+        yield reason("OVERLAPPING_SLICES", thickness_mm=thickness_mm, spacing_mm=gap_mm)

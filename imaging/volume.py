@@ -25,6 +25,9 @@ class Volume:
         Where the voxels are.
     instances
         One header for each slice, in slice order.
+    source_grid
+        Where the stored slices are, when they lean (`imaging.tilt`) and `grid` is another;
+        slice numbers are the same in both.
     notes
         What was noticed or corrected while reading; the report repeats it.
     """
@@ -32,4 +35,5 @@ class Volume:
     voxels: Voxels
     grid: Grid
     instances: tuple[InstanceHeader, ...]
+    source_grid: Grid | None = None
     notes: tuple[Reason, ...] = ()

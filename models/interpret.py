@@ -20,7 +20,7 @@ from imaging.measure import (
     section_cm2,
     volume_ml,
 )
-from imaging.reasons import Reason
+from imaging.reasons import Reason, reason
 from imaging.volume import Volume
 from models.infer import LabelMaps, Prediction, SeriesClasses
 from models.manifest import Checks, ClassLabel, Label, Manifest
@@ -140,7 +140,7 @@ def _structure(
 def _doubt(mask: Mask, probability: Array, *, volume: Volume, checks: Checks) -> Reason | None:
     """Return the first reason not to trust a mask."""
     if not mask.any():
-        return Reason(code="NOTHING_FOUND", text="the model outlined nothing")
+        return reason("NOTHING_FOUND")
     return (
         _odd_surroundings(mask, volume, checks)
         or _cut_off(mask, volume, checks)
@@ -155,23 +155,17 @@ def _odd_surroundings(mask: Mask, volume: Volume, checks: Checks) -> Reason | No
     ratio = rim_ratio(volume.voxels, mask, volume.grid, width_mm=_RIM_MM)
     if ratio <= checks.max_rim_ratio:
         return None
-    text = (
-        f"around the mask the image is {ratio:.2f} times as bright as in it, more than the "
-        f"{checks.max_rim_ratio:.2f} of a T1-weighted whole head"
-    )
-    return Reason(code="NOT_HEAD_LIKE", text=text)
+    return reason("NOT_HEAD_LIKE", ratio=ratio, most=checks.max_rim_ratio)
 
 
 def _cut_off(mask: Mask, volume: Volume, checks: Checks) -> Reason | None:
     for face, side in _CLOSED_FACES.items():
         area = cut_area_cm2(volume.voxels, mask, volume.grid, face=face)
         if checks.max_cut_cm2 is not None and area > checks.max_cut_cm2:
-            text = f"the image ends within the head at the {side} ({area:.0f} cm2 of tissue)"
-            return Reason(code="MASK_TOUCHES_BORDER", text=text)
+            return reason("MASK_TOUCHES_BORDER", structure="head", side=side, area_cm2=area)
     section = section_cm2(mask, volume.grid, face="I", depth_mm=_NECK_DEPTH_MM)
     if checks.max_neck_cm2 is not None and section > checks.max_neck_cm2:
-        text = f"the image ends within the brain below ({section:.0f} cm2 near its lower border)"
-        return Reason(code="MASK_TOUCHES_BORDER", text=text)
+        return reason("MASK_TOUCHES_BORDER", structure="brain", side="bottom", area_cm2=section)
     return None
 
 
@@ -180,18 +174,14 @@ def _odd_volume(mask: Mask, volume: Volume, checks: Checks) -> Reason | None:
     if checks.volume_ml is None or checks.volume_ml[0] <= size_ml <= checks.volume_ml[1]:
         return None
     low, high = checks.volume_ml
-    text = f"a volume of {size_ml:.0f} ml is not plausible ({low:.0f} to {high:.0f} ml)"
-    return Reason(code="IMPLAUSIBLE_VOLUME", text=text)
+    return reason("IMPLAUSIBLE_VOLUME", volume_ml=size_ml, least_ml=low, most_ml=high)
 
 
 def _unsure(mask: Mask, probability: Array, checks: Checks) -> Reason | None:
     mean = float(probability[mask].mean(dtype=np.float64))
     if checks.min_mean_probability is None or mean >= checks.min_mean_probability:
         return None
-    text = (
-        f"the mean probability in the mask is {mean:.2f}, below {checks.min_mean_probability:.2f}"
-    )
-    return Reason(code="LOW_CONFIDENCE", text=text)
+    return reason("LOW_CONFIDENCE", mean=mean, least=checks.min_mean_probability)
 
 
 def _classified(
@@ -217,8 +207,7 @@ def _classified(
     )
     gate = manifest.inference.gate
     if gate and gate not in masks:
-        why = Reason(code="NO_MASK", text=f"{gate} gave no sound mask of this series")
-        return _abstained(finding, subject, why)
+        return _abstained(finding, subject, reason("NO_MASK", model=gate))
     if few := _few_slices(prediction, manifest.checks):
         return _abstained(finding, subject, few)
     vote = _voted(prediction, manifest)
@@ -273,18 +262,15 @@ def _few_slices(prediction: SeriesClasses, checks: Checks) -> Reason | None:
     count = len(prediction.slices)
     if count >= checks.min_slices:
         return None
-    text = f"{count} slices could be read, at least {checks.min_slices} are needed"
-    return Reason(code="TOO_FEW_SLICES", text=text)
+    return reason("TOO_FEW_SLICES", count=count, least=checks.min_slices)
 
 
 def _undecided(vote: _Vote, checks: Checks) -> Reason | None:
     name = vote.chosen.label
     if vote.agreement < checks.min_agreement:
-        text = f"slices disagree: {vote.agreement:.0%} of them show {name.lower()}"
-        return Reason(code="SLICES_DISAGREE", text=text)
+        return reason("SLICES_DISAGREE", agreement=vote.agreement, found=name.lower())
     if vote.probability < checks.min_probability:
-        text = f"the likeliest class, {name.lower()}, has a probability of {vote.probability:.2f}"
-        return Reason(code="LOW_PROBABILITY", text=text)
+        return reason("LOW_PROBABILITY", found=name.lower(), probability=vote.probability)
     return None
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from imaging.contrast import Contrast
 from imaging.errors import PackageInvalid
-from imaging.needs import Need
+from imaging.needs import CHOICES, Need
 from models.manifest import (
     Activation,
     Blending,
@@ -93,11 +94,20 @@ def _each(top: Table, key: str, read: Callable[[Table], _T]) -> tuple[_T, ...]:
 def _needs(table: Table) -> Need:
     need = Need(
         modalities=table.texts("modalities"),
-        regions=table.texts("regions"),
-        weightings=table.texts("weightings"),
+        regions=table.choices("regions", CHOICES["regions"]),
+        orientations=table.choices("orientations", CHOICES["orientations"]),
+        weightings=table.choices("weightings", CHOICES["weightings"]),
+        acquisitions=table.choices("acquisitions", CHOICES["acquisitions"]),
+        echoes=table.choices("echoes", CHOICES["echoes"]),
+        kernels=table.choices("kernels", CHOICES["kernels"]),
+        origins=table.choices("origins", CHOICES["origins"]),
+        contrast=table.choice("contrast", Contrast, Contrast.ANY),
         min_slices=table.integer("min_slices", 1, low=1),
+        max_slices=table.optional_integer("max_slices"),
+        min_spacing_mm=table.optional_number("min_spacing_mm"),
         max_spacing_mm=table.optional_number("max_spacing_mm"),
         min_extent_mm=table.optional_number("min_extent_mm"),
+        min_coverage_mm=_three(table.numbers("min_coverage_mm", 3)),
     )
     table.close()
     return need

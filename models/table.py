@@ -1,7 +1,7 @@
 """Read a TOML table value by value; every problem is noted, none stops the reading."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
@@ -48,6 +48,14 @@ class Table:
             return ()
         return tuple(value)
 
+    def choices(self, key: str, among: Collection[str]) -> tuple[str, ...]:
+        """Return a list of texts that are all in `among`; none when the key is absent."""
+        values = self.texts(key)
+        unknown = [value for value in values if value not in among]
+        if unknown:
+            self._note(key, f"has {', '.join(unknown)}, not among {', '.join(among)}")
+        return values
+
     def flag(self, key: str, *, default: bool) -> bool:
         """Return true or false."""
         value = self._value(key, default)
@@ -84,6 +92,10 @@ class Table:
             self._note(key, f"is not a whole number from {low}")
             return low
         return value
+
+    def optional_integer(self, key: str) -> int | None:
+        """Return a whole number from 1, or None when the key is absent."""
+        return self.integer(key, low=1) if key in self._content else None
 
     def numbers(
         self, key: str, count: int, *, low: float = 0.0, high: float = 1e6

@@ -96,6 +96,9 @@ def _folder_commands(commands: _Commands) -> None:
     inspect.add_argument(
         "--json", action="store_true", help="print one JSON array on standard output"
     )
+    inspect.add_argument(
+        "--digest", action="store_true", help="add the SHA-256 of the stored pixel values"
+    )
     inspect.set_defaults(run=_inspect)
     analyse = commands.add_parser("analyse", help="analyse a folder without a server")
     analyse.add_argument("folder", type=Path)
@@ -167,7 +170,7 @@ def _check(settings: Settings, _: argparse.Namespace) -> int:
 def _inspect(_: Settings, options: argparse.Namespace) -> int:
     from serving.commands.inspect import inspect
 
-    return inspect(options.folder, as_json=options.json)
+    return inspect(options.folder, as_json=options.json, digest=options.digest)
 
 
 def _analyse(settings: Settings, options: argparse.Namespace) -> int:

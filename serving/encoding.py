@@ -11,6 +11,7 @@ from imaging.notice import Notice, not_performed
 from imaging.objects import encoded
 from imaging.seg import segmentation
 from imaging.sr import measurement_report
+from imaging.tilt import source_plane
 from imaging.volume import Volume
 from serving.records import ResultKind
 from serving.settings import WETREAD_VERSION
@@ -30,7 +31,7 @@ def report_drafts(report: Report, source: Dataset, volume: Volume) -> tuple[Draf
     seg = segmentation(report, source, wetread_version=WETREAD_VERSION)
     sr = measurement_report(report, source, segmentation=seg, wetread_version=WETREAD_VERSION)
     index = key_slice(report)
-    plane = volume.voxels[index]
+    plane = source_plane(volume, index)
     picture = key_image(
         report,
         source,

@@ -6,7 +6,7 @@ from dicom_node.arrival import CompleteStudy
 from dicom_node.index import Index
 from dicom_node.routing import rule_for
 from imaging.errors import Conflict, NotFound
-from imaging.reasons import Reason
+from imaging.reasons import reason
 from serving.engine import Client
 from serving.journal import Journal
 from serving.records import Workitem
@@ -76,8 +76,7 @@ class Operations:
             msg = f"the workitem is {item.state} already"
             raise Conflict(msg)
         self._client.cancel([workitem_uid, *self._client.children(workitem_uid)])
-        reason = Reason(code="CANCELED_BY_USER", text="canceled on request")
-        self._journal.end(workitem_uid, "CANCELED", reason)
+        self._journal.end(workitem_uid, "CANCELED", reason("CANCELED_BY_USER"))
         return self._workitem(workitem_uid)
 
     def retry(self, workitem_uid: str) -> Workitem:

@@ -22,8 +22,9 @@ from imaging.identity import derived_uid
 from imaging.notice import Notice
 from imaging.objects import reference_to
 from imaging.read import load_volume
-from imaging.reasons import Reason
+from imaging.reasons import reason, reason_of
 from imaging.stack import Stack
+from imaging.tilt import on_source
 from imaging.volume import Volume
 from models.infer import predict
 from models.interpret import Interpretation, interpret
@@ -119,10 +120,7 @@ class Pipeline:
                 why=error.code,
             )
             drafts = (self._failure(assignment, stack, source, error=error),)
-            self._journal.note_failure(
-                assignment["study"]["workitem_uid"],
-                Reason(code=error.code, text=f"{assignment['model']}: {error}"),
-            )
+            self._journal.note_failure(assignment["study"]["workitem_uid"], reason_of(error))
         watch.lap("encode")
         results = self._keep(assignment, drafts, findings)
         watch.lap("store")
@@ -139,19 +137,25 @@ class Pipeline:
             self._journal.end(workitem_uid, "COMPLETED", None)
             return []
         candidates = self._candidates(ticket)
-        reasons = why_not(candidates, models_installed=bool(self._registry.packages()))
         rule = rule_for(self._settings.rules, self._studies.traits(study_uid))
+        needs = {p.manifest.name: p.manifest.needs for p in self._registry.packages()}
+        reasons = why_not(candidates, needs, rule)
         results: list[Result] = []
-        if candidates and rule.notice and self._settings.analysis.notices:
+        wanted = rule.notice and rule.models and self._settings.analysis.notices
+        if candidates and wanted:
             instances = main_part(candidates).part.instances
             notice = Notice(
                 reasons=reasons,
-                instances=tuple(reference_to(instance) for instance in instances),
+                instances=tuple(dict.fromkeys(map(reference_to, instances))),
                 algorithm=None,
                 result_key=derived_uid(
-                    "notice", ticket["content_digest"], *(r.code for r in reasons)
+                    "notice",
+                    ticket["content_digest"],
+                    self._settings.analysis.language,
+                    *(why.text for why in reasons),
                 ),
                 created=self._created(workitem_uid),
+                language=self._settings.analysis.language,
             )
             draft = notice_draft(notice, source_dataset(instances[0]))
             results = [self._results.keep(draft, workitem_uid=workitem_uid, model="")]
@@ -162,7 +166,7 @@ class Pipeline:
 
     def fail(self, workitem_uid: str, problem: str) -> None:
         """End a workitem whose analysis failed in a way that no part foresaw."""
-        self._journal.end(workitem_uid, "CANCELED", Reason(code="INTERNAL_ERROR", text=problem))
+        self._journal.end(workitem_uid, "CANCELED", reason("INTERNAL_ERROR", detail=problem))
 
     def warm_up(self) -> None:
         """Load the installed models before the first study needs them."""
@@ -183,7 +187,7 @@ class Pipeline:
         prediction = predict(package, volume, sessions=self._sessions, masks=masks)
         needed = sorted(self._registry.get(name).digest for name in package.manifest.uses)
         digests = (package.digest, self._settings.digest, *needed)
-        result_key = derived_uid(*digests, *sorted(h.instance_uid for h in volume.instances))
+        result_key = derived_uid(*digests, *sorted(h.image_key for h in volume.instances))
         return _Answer(
             result_key=result_key,
             found=interpret(prediction, package, volume, result_key=result_key, masks=masks),
@@ -203,7 +207,7 @@ class Pipeline:
         self, assignment: Assignment, package: Package, volume: Volume, *, answer: "_Answer"
     ) -> Report:
         study = assignment["study"]
-        return Report(
+        report = Report(
             algorithm=package.algorithm(self._settings.digest),
             grid=volume.grid,
             instances=volume.instances,
@@ -216,6 +220,7 @@ class Pipeline:
                 study["study_uid"], assignment["model"], not_of=study["workitem_uid"]
             ),
         )
+        return on_source(report, volume)
 
     def _stack(self, assignment: Assignment) -> tuple[Stack, Dataset]:
         wanted = (assignment["series_uid"], assignment["stack"])
@@ -232,11 +237,12 @@ class Pipeline:
         package = self._registry.get(assignment["model"])
         digests = (assignment["study"]["content_digest"], package.digest, self._settings.digest)
         notice = Notice(
-            reasons=(Reason(code=error.code, text=str(error)),),
-            instances=tuple(reference_to(instance) for instance in stack.instances),
+            reasons=(reason_of(error),),
+            instances=tuple(dict.fromkeys(map(reference_to, stack.instances))),
             algorithm=package.algorithm(self._settings.digest),
-            result_key=derived_uid("failure", *digests),
+            result_key=derived_uid("failure", *digests, self._settings.analysis.language),
             created=self._created(assignment["study"]["workitem_uid"]),
+            language=self._settings.analysis.language,
         )
         return notice_draft(notice, source)
 
@@ -319,8 +325,8 @@ def _with_needed(decision: Decision, packages: dict[str, Package]) -> Decision:
     missing = [name for name in packages[decision.model].manifest.uses if name not in packages]
     if not decision.chosen or not missing:
         return decision
-    text = f"the model needs {', '.join(missing)}, which is not installed"
-    return replace(decision, chosen=False, reasons=(Reason(code="NEEDS_MODEL", text=text),))
+    why = reason("NEEDS_MODEL", models=", ".join(missing))
+    return replace(decision, chosen=False, reasons=(why,))
 
 
 def _decision_record(workitem_uid: str, decision: Decision) -> DecisionRecord:
@@ -330,5 +336,5 @@ def _decision_record(workitem_uid: str, decision: Decision) -> DecisionRecord:
         stack=str(decision.stack),
         model=decision.model,
         chosen=decision.chosen,
-        reasons=tuple(reason_record(reason) for reason in decision.reasons),
+        reasons=tuple(map(reason_record, decision.reasons)),
     )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imaging.findings import Finding
 from imaging.reasons import Reason
+from imaging.sentences import Value
 
 WorkitemState = Literal["SCHEDULED", "IN PROGRESS", "COMPLETED", "CANCELED"]
 ResultKind = Literal["SEG", "SR", "KEY_IMAGE", "NOTICE"]
@@ -27,10 +28,12 @@ class Record(BaseModel):
 
 
 class ReasonRecord(Record):
-    """A stable code and one sentence."""
+    """A stable code, one sentence in English and in Chinese, and the numbers in it."""
 
     code: str = Field(examples=["MODALITY"])
     text: str = Field(examples=["modality is CT, not MR"])
+    text_zh: str = Field("", examples=["检查设备类型为CT，需要MR"])
+    numbers: dict[str, Value] = Field(default={}, examples=[{"found": "CT", "needed": ["MR"]}])
 
 
 class Workitem(Record):
@@ -138,7 +141,12 @@ class Event(Record):
 
 def reason_record(reason: Reason) -> ReasonRecord:
     """Return a reason as it is stored."""
-    return ReasonRecord(code=reason.code, text=reason.text)
+    return ReasonRecord(
+        code=reason.code,
+        text=reason.text,
+        text_zh=reason.text_zh,
+        numbers=dict(reason.numbers),
+    )
 
 
 def finding_record(

@@ -20,6 +20,7 @@ from dicom_node.peers import Peer
 from dicom_node.routing import Rule
 from imaging.errors import SetupError
 from imaging.identity import AETitle, ae_title
+from imaging.notice import Languages
 
 WETREAD_VERSION = version("wetread")
 DEFAULT_FILE = Path("wetread.toml")
@@ -97,6 +98,9 @@ class AnalysisSettings(_Section):
     studies_at_once: int = Field(2, ge=1, description="studies in work on one worker")
     notices: bool = Field(
         default=True, description='write "AI analysis not performed" into studies no model read'
+    )
+    language: Languages = Field(
+        "en", description="of these notices: en; zh or both add Chinese, first or second, in UTF-8"
     )
 
 

@@ -1,17 +1,20 @@
 """What a stored study amounts to: its stacks, its traits, and how it arrived."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydicom import Dataset
 
 from dicom_node.archive import Archive
 from dicom_node.index import Index
-from dicom_node.routing import Candidate, Traits
-from imaging.header import InstanceHeader, read_dataset, read_header
-from imaging.needs import region, region_named, weighting
-from imaging.reasons import Reason
-from imaging.stack import Unusable, stacks_of
+from dicom_node.routing import Candidate, Rule, Traits
+from imaging.frames import read_headers
+from imaging.header import InstanceHeader, read_dataset
+from imaging.mr import weighting
+from imaging.needs import Need, misfits
+from imaging.reasons import Reason, reason
+from imaging.region import regions_named, regions_of
+from imaging.stack import Stack, Unusable, stacks_of
 from serving.recent import Recent
 from serving.tickets import StudyTicket
 
@@ -43,7 +46,9 @@ def traits_of(index: Index, study_uid: str) -> Traits:
     return Traits(
         modalities=frozenset(s.modality for s in series),
         regions=frozenset(
-            region_named(s.body_part, s.description, study.description) for s in series
+            region
+            for s in series
+            for region in regions_named(s.body_part, s.description, study.description)
         ),
         sender=study.sender,
         description=study.description,
@@ -69,8 +74,8 @@ class StudyReader:
         by_series: dict[str, list[InstanceHeader]] = defaultdict(list)
         for instance in self._index.instances_of(study_uid):
             if instance.origin == "received":
-                header = read_header(self._archive.file(instance.path))
-                by_series[header.series.series_uid].append(header)
+                headers = read_headers(self._archive.file(instance.path))
+                by_series[headers[0].series.series_uid].extend(headers)
         return tuple(
             candidate
             for headers in by_series.values()
@@ -99,15 +104,14 @@ def shortfall(ticket: StudyTicket, series_uid: str) -> Reason | None:
     if series_uid not in ticket["short"]:
         return None
     have, expected = ticket["short"][series_uid]
-    text = f"{have} of {expected} images arrived before the waiting limit"
-    return Reason(code="INCOMPLETE", text=text)
+    return reason("INCOMPLETE", have=have, expected=expected)
 
 
 def arrival_notes(ticket: StudyTicket) -> tuple[Reason, ...]:
     """Return what a reader must know about how the study was found complete."""
     if ticket["completeness"] == "confirmed":
         return ()
-    return (Reason(code="COMPLETENESS_NOT_CONFIRMED", text=ticket["arrival_text"]),)
+    return (reason("COMPLETENESS_NOT_CONFIRMED", detail=ticket["arrival_text"]),)
 
 
 def main_part(candidates: Sequence[Candidate]) -> Candidate:
@@ -115,20 +119,34 @@ def main_part(candidates: Sequence[Candidate]) -> Candidate:
     return max(candidates, key=lambda candidate: len(candidate.part.instances))
 
 
-def why_not(candidates: Sequence[Candidate], *, models_installed: bool) -> tuple[Reason, ...]:
-    """Return why no model read a study: what holds for its main part first, then for the others."""
+def why_not(
+    candidates: Sequence[Candidate], needs: Mapping[str, Need], rule: Rule
+) -> tuple[Reason, ...]:
+    """Return why no model read a study: what holds for its main part first, then for the others.
+
+    `needs` are those of the installed models. A sound main part that fits none comes with what it
+    lacks for the model that it fits best.
+    """
     if not candidates:
-        return (Reason(code="NO_IMAGES", text="the study holds no images"),)
+        return (reason("NO_IMAGES"),)
     main = main_part(candidates)
     ordered = (main, *(candidate for candidate in candidates if candidate is not main))
-    refusals = dict.fromkeys(reason for c in ordered if (reason := _refusal(c)))
-    if _refusal(main):
+    refusals = dict.fromkeys(why for c in ordered if (why := _refusal(c)))
+    if _refusal(main) or not isinstance(main.part, Stack):
         return tuple(refusals)
-    header = main.part.instances[0]
-    contrast = weighting(header) if header.series.modality == "MR" else ""
-    what = " ".join(filter(None, (header.series.modality, region(header), contrast)))
-    text = f"no installed model reads {what}" if models_installed else "no model is installed"
-    return (Reason(code="NO_MODEL", text=text), *refusals)
+    lacking = [misfits(need, main.part) for name, need in needs.items() if rule.allows(name)]
+    if not needs:
+        return (reason("NO_MODEL_INSTALLED"), *refusals)
+    if not lacking:
+        return (reason("NO_MODEL_ALLOWED", rule=rule.name), *refusals)
+    what = _subject(main.part.instances[0])
+    return (reason("NO_MODEL", what=what), *min(lacking, key=len), *refusals)
+
+
+def _subject(header: InstanceHeader) -> str:
+    modality = header.series.modality
+    shown = (modality, *regions_of(header), weighting(header) if modality == "MR" else "")
+    return " ".join(filter(None, shown))
 
 
 def _refusal(candidate: Candidate) -> Reason | None:

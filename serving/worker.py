@@ -6,7 +6,7 @@ import time
 import structlog
 
 from imaging.errors import NotFound
-from imaging.reasons import Reason
+from imaging.reasons import Reason, reason
 from models.runtime import open_sessions
 from serving.courier import Courier
 from serving.engine import Worker
@@ -20,13 +20,6 @@ from serving.workflows import register
 
 _log = structlog.get_logger(__name__)
 _LOOK_S = 5.0
-_GIVEN_UP = {
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": Reason(
-        code="POISON", text="the analysis ended its process again and again and was set aside"
-    ),
-    "ERROR": Reason(code="INTERNAL_ERROR", text="the analysis failed unexpectedly; see the log"),
-    "CANCELLED": Reason(code="CANCELED_BY_USER", text="canceled on request"),
-}
 
 
 def build_pipeline(parts: Parts) -> Pipeline:
@@ -84,6 +77,18 @@ def close_given_up(parts: Parts) -> None:
             status = parts.client.find(item.workitem_uid).status
         except NotFound:
             continue
-        if reason := _GIVEN_UP.get(status):
+        if why := _given_up(status):
             _log.error("workitem_given_up", workitem=item.workitem_uid, status=status)
-            parts.journal.end(item.workitem_uid, "CANCELED", reason)
+            parts.journal.end(item.workitem_uid, "CANCELED", why)
+
+
+def _given_up(status: str) -> Reason | None:
+    match status:
+        case "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+            return reason("POISON")
+        case "ERROR":
+            return reason("INTERNAL_ERROR", detail="unexpected error; see the log")
+        case "CANCELLED":
+            return reason("CANCELED_BY_USER")
+        case _:
+            return None

@@ -1,30 +1,43 @@
 """`wetread inspect`: what the series in a folder amount to."""
 
+import hashlib
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imaging.errors import NotFound
-from imaging.header import InstanceHeader
-from imaging.stack import Stack, Unusable, stacks_of
+import numpy as np
+
+from imaging.errors import NotFound, PixelsUnreadable
+from imaging.frames import headers_of
+from imaging.header import InstanceHeader, read_dataset, read_part10
+from imaging.picture import Picture
+from imaging.read import stored_values
+from imaging.stack import Part, Unusable, stacks_of
 from serving.commands.tables import empty_table, output
 from serving.folder import Found, Skipped, read_folder
 
+_Series = dict[str, tuple[InstanceHeader, ...]]
+_PLACES = 6
 
-def inspect(folder: Path, *, as_json: bool) -> int:
-    """Print every series with its stacks, usable or not and why; name what was skipped."""
+
+def inspect(folder: Path, *, as_json: bool, digest: bool = False) -> int:
+    """Print every series with its stacks, usable or not and why; name what was skipped.
+
+    With `digest`, stacks and single images come with the SHA-256 of their stored pixel values.
+    """
     if not folder.is_dir():
         msg = f"{folder} is not a folder"
         raise NotFound(msg)
-    series: dict[str, dict[str, InstanceHeader]] = defaultdict(dict)
+    series: dict[str, _Series] = defaultdict(dict)
     for item in read_folder(folder):
         if isinstance(item, Skipped):
             print(f"skipped {item.path}: {item.why}", file=sys.stderr)
         else:
             _add(series[item.header.series.series_uid], item)
-    entries = [_entry(uid, list(headers.values())) for uid, headers in series.items()]
+    entries = [_entry(uid, instances, digest=digest) for uid, instances in series.items()]
     if as_json:
         print(json.dumps(entries, indent=2))
     else:
@@ -32,51 +45,81 @@ def inspect(folder: Path, *, as_json: bool) -> int:
     return 0
 
 
-def _add(headers: dict[str, InstanceHeader], item: Found) -> None:
+def _add(instances: _Series, item: Found) -> None:
     uid = item.header.instance_uid
-    if uid in headers:
+    if uid in instances:
         print(f"skipped {item.path}: a second copy of an instance", file=sys.stderr)
-    else:
-        headers[uid] = item.header
+        return
+    # Headers come from what would be stored, where an emptied identity was replaced; pixels
+    # from the file.
+    ds = read_dataset(item.encoded.part10() + item.encoded.dataset)
+    at = read_part10(item.path).pixels_at
+    instances[uid] = headers_of(ds, path=item.path, pixels_at=at)
 
 
-def _entry(series_uid: str, headers: list[InstanceHeader]) -> dict[str, Any]:
+def _entry(series_uid: str, instances: _Series, *, digest: bool) -> dict[str, Any]:
+    headers = [header for images in instances.values() for header in images]
     return {
         "series_uid": series_uid,
         "modality": headers[0].series.modality,
-        "stacks": [_stack(part) for part in stacks_of(headers)],
+        "stacks": [_part(part) | (_digest(part) if digest else {}) for part in stacks_of(headers)],
     }
 
 
-def _stack(part: Stack | Unusable) -> dict[str, Any]:
+def _part(part: Part) -> dict[str, Any]:
+    shared = {"name": part.name, "instances": len({h.instance_uid for h in part.instances})}
     if isinstance(part, Unusable):
-        return {
-            "usable": False,
-            "instances": len(part.instances),
-            "reason": part.reason.code,
-            "detail": part.reason.text,
-        }
+        refused = {"usable": False, "reason": part.reason.code, "detail": part.reason.text}
+        return refused | shared | (_picture(part.picture) if part.picture else {})
     return {
         "usable": True,
         "shape": list(part.grid.shape),
-        "spacing_mm": [round(mm, 6) for mm in part.grid.spacing_mm],
-        "affine_lps": [[float(value) for value in row] for row in part.grid.affine],
-        "instances": len(part.instances),
+        "spacing_mm": [round(mm, _PLACES) for mm in part.grid.spacing_mm],
+        "affine_lps": part.grid.affine.tolist(),
         "notes": [note.text for note in part.notes],
+        **({"source_affine_lps": part.source_grid.affine.tolist()} if part.source_grid else {}),
+        **shared,
     }
 
 
+def _picture(picture: Picture) -> dict[str, Any]:
+    return {
+        "kind": "2D image",
+        "shape": [picture.rows, picture.columns],
+        "spacing_mm": picture.spacing_mm and [round(mm, _PLACES) for mm in picture.spacing_mm],
+        "spacing_source": picture.source.value,
+    }
+
+
+def _digest(part: Part) -> dict[str, Any]:
+    """Hash the stored values in slice order, C order, little endian of the stored type."""
+    if isinstance(part, Unusable) and part.picture is None:
+        return {}
+    try:
+        return {"stored_sha256": _sha256(part.instances)}
+    except PixelsUnreadable as error:
+        return {"stored_sha256": None, "unreadable": str(error)}
+
+
+def _sha256(headers: Sequence[InstanceHeader]) -> str:
+    values = stored_values(headers)
+    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.data).hexdigest()
+
+
 def _print(entries: list[dict[str, Any]]) -> None:
-    table = empty_table("series", "modality", "images", "usable", "shape or reason", "spacing (mm)")
+    columns = ("series", "modality", "stack", "images", "usable", "shape or reason", "spacing")
+    table = empty_table(*columns)
     for entry in entries:
         for stack in entry["stacks"]:
             usable = stack["usable"]
             table.add_row(
                 entry["series_uid"],
                 entry["modality"],
+                stack["name"],
                 str(stack["instances"]),
                 "yes" if usable else "no",
                 " x ".join(map(str, stack["shape"])) if usable else stack["detail"],
-                " x ".join(f"{mm:g}" for mm in stack["spacing_mm"]) if usable else "",
+                " x ".join(f"{mm:g}" for mm in stack["spacing_mm"]) + " mm" if usable else "",
             )
     output().print(table)

@@ -55,6 +55,17 @@ def test_the_same_bytes_again_change_nothing(
     assert files(archive) == 1
 
 
+def test_the_index_holds_text_as_people_write_it(ingest: Ingest, index: Index) -> None:
+    """Bytes in GB18030 under a declaration of Latin-1, as some archives forward them."""
+    name, description = ("王^小东".encode("gb18030"), "头部平扫".encode("gb18030"))
+    header = {"SpecificCharacterSet": "ISO_IR 100", "BodyPartExamined": "HEAD"}
+    ds = image(**header, StudyDescription=description.decode("latin_1"))
+    ds.PatientName = name.decode("latin_1")
+    store(ingest, ds)
+    study = index.study(STUDY)
+    assert (study.patient_name, study.description) == ("王^小东", "头部平扫")
+
+
 def with_sequence() -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "T-A0100", "SRT", "Brain"

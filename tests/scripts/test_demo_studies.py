@@ -13,7 +13,8 @@ from pydicom import dcmread
 
 from imaging.errors import PixelsUnreadable
 from imaging.header import read_header
-from imaging.needs import region, weighting
+from imaging.mr import weighting
+from imaging.region import regions_of
 from imaging.stack import Stack, stacks_of
 from scripts.demo_studies import DemoStudy, ct_study, mr_study
 
@@ -65,7 +66,7 @@ def test_the_two_studies_are_two_studies(mr: DemoStudy, ct: DemoStudy) -> None:
 
 def test_mr_is_a_t1_head_volume_in_its_place(mr: DemoStudy, mr_file: Path) -> None:
     stack = _stack(mr)
-    assert region(stack.instances[0]) == "HEAD"
+    assert regions_of(stack.instances[0]) == ("HEAD",)
     assert weighting(stack.instances[0]) == "T1"
     assert stack.grid.shape == (181, 217, 181)
     source = nibabel.load(mr_file)
@@ -78,7 +79,7 @@ def test_mr_is_a_t1_head_volume_in_its_place(mr: DemoStudy, mr_file: Path) -> No
 
 def test_ct_is_a_head_in_hounsfield_units_with_the_face_in_front(ct: DemoStudy) -> None:
     stack = _stack(ct)
-    assert region(stack.instances[0]) == "HEAD"
+    assert regions_of(stack.instances[0]) == ("HEAD",)
     assert stack.grid.spacing_mm == pytest.approx((1.5, 0.9570312, 0.9570312))
     hu = _voxels(ct).astype(int) - 1024
     assert hu.min() >= -1024

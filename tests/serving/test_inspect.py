@@ -1,0 +1,118 @@
+"""`wetread inspect --json --digest` against what independent tools say of real series."""
+
+import json
+import tarfile
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from serving.commands.inspect import inspect
+from tests.builders import mr_series, save
+from tests.enhanced import enhanced
+
+REAL = (
+    "mr_t1_siemens_sag_hfs/series.tar.xz",
+    "ct_abdomen_j2k/dicom",
+    "short_series/ge/anatomical/001",
+    "short_series/philips/anatomical/001",
+    "short_series/philips_enhanced/anatomical/001",
+    "short_series/hitachi/anatomical/001",
+    "short_series/generic/compressed_rle/001",
+    "short_series/generic/compressed_j2k/001",
+)
+
+
+def inspected(folder: Path, capsys, *, digest=True):
+    assert inspect(folder, as_json=True, digest=digest) == 0
+    series = json.loads(capsys.readouterr().out)
+    return [stack for entry in series for stack in entry["stacks"]]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_series_are_where_and_what_the_truth_says(shared_data, tmp_path, capsys, name):
+    path = shared_data / name
+    if path.suffix == ".xz":
+        truth = json.loads((path.parent / "truth.json").read_text())
+        with tarfile.open(path) as archive:
+            archive.extractall(tmp_path, filter="data")
+        path = tmp_path
+    else:
+        beside = path.parent / "001_truth.json"
+        truth = json.loads((beside if beside.exists() else path.parent / "truth.json").read_text())
+    (stack,) = inspected(path, capsys)
+    assert stack["usable"]
+    assert stack["name"] == ""
+    assert stack["instances"] == truth["files"]
+    assert stack["shape"] == [truth["frames"], truth["rows"], truth["columns"]]
+    expected = np.array(truth["affine_lps_ijk_col_row_slice"])
+    assert np.abs(np.array(stack["affine_lps"]) - expected).max() < 1e-3
+    assert stack["stored_sha256"] == truth["stored_sha256_sorted_le"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reasons"),
+    [
+        ("ct_head_ge_tilt", ["UNEVEN_SPACING"]),
+        ("short_series/failing/sliceincrement/001", ["MISSING_SLICES"]),
+        ("not_a_volume/failing/sliceorientation/001", ["MIXED_ORIENTATION"]),
+        ("not_a_volume/failing/notavolume/001", ["DUPLICATE_SLICES"]),
+        ("cxr", ["IMAGE_2D"] * 4),
+    ],
+)
+def test_what_is_no_volume_is_refused_with_its_reason(shared_data, capsys, name, reasons):
+    stacks = inspected(shared_data / name, capsys)
+    assert [stack["reason"] for stack in stacks] == reasons
+    assert not any(stack["usable"] for stack in stacks)
+
+
+def test_a_mosaic_is_refused_by_name(shared_data, tmp_path, capsys):
+    for path in (shared_data / "not_a_volume").glob("uih_mosaic_*.dcm"):
+        (tmp_path / path.name).symlink_to(path)
+    (stack,) = inspected(tmp_path, capsys)
+    assert stack["reason"] == "MOSAIC"
+    assert stack["instances"] == 3
+
+
+def test_one_image_has_its_digest_and_shape(shared_data, tmp_path, capsys):
+    path = shared_data / "transfer_syntax_ct1" / "ct1_base_1.2.840.10008.1.2.dcm"
+    (tmp_path / "a.dcm").symlink_to(path)
+    (stack,) = inspected(tmp_path, capsys)
+    pixels = dcmread(path).pixel_array
+    assert stack["usable"] is False
+    assert stack["reason"] == "SINGLE_IMAGE"
+    assert stack["kind"] == "2D image"
+    assert stack["shape"] == list(pixels.shape)
+    assert stack["spacing_source"] == "in the patient"
+    assert stack["stored_sha256"] == sha256(np.ascontiguousarray(pixels, "<i2")).hexdigest()
+
+
+def test_stacks_of_one_series_have_names_and_digests_of_their_own(tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    first, second = (rng.integers(0, 4000, (4, 6, 6)) for _ in range(2))
+    images = [*mr_series((4, 6, 6), voxels=first, EchoTime="5")]
+    images += mr_series((4, 6, 6), voxels=second, EchoTime="15")
+    save([enhanced(images)], tmp_path)
+    stacks = inspected(tmp_path, capsys)
+    assert [stack["name"] for stack in stacks] == ["echo 1", "echo 2"]
+    assert [stack["instances"] for stack in stacks] == [1, 1]
+    for stack, values in zip(stacks, (first, second), strict=True):
+        assert stack["stored_sha256"] == sha256(values.astype("<u2")).hexdigest()
+
+
+def test_without_digest_no_pixel_is_read(tmp_path, capsys):
+    save(mr_series((4, 6, 6)), tmp_path)
+    (stack,) = inspected(tmp_path, capsys, digest=False)
+    assert stack["usable"]
+    assert "stored_sha256" not in stack
+
+
+def test_pixels_that_cannot_be_decoded_are_said(tmp_path, capsys):
+    (image,) = mr_series((1, 6, 6))
+    image.PhotometricInterpretation, image.BitsAllocated = "MONOCHROME2", 12
+    save([image], tmp_path)
+    (stack,) = inspected(tmp_path, capsys)
+    assert stack["stored_sha256"] is None
+    assert "12 bits" in stack["unreadable"]
