@@ -138,6 +138,7 @@ def association(
         yield opened
     finally:
         if opened.is_established:
+            opened.acse_timeout = waits.connect_s  # all is said: a lost answer must hold up nobody
             opened.release()
 
 

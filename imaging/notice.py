@@ -6,7 +6,6 @@ Every reason is a code and a sentence, in English and, if the settings say so, i
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from highdicom.sr import (
     CodeContentItem,
@@ -34,6 +33,7 @@ from imaging.objects import (
     words,
 )
 from imaging.reasons import Reason, reason
+from imaging.sentences import Languages
 
 SCHEME = "99WETREAD"
 # A title of our own: viewers take "Imaging Measurement Report" for something to draw.
@@ -49,9 +49,6 @@ _DEVICE_NAME = Code("121013", "DCM", "Device Observer Name")
 
 _CONTAINS = RelationshipTypeValues.CONTAINS
 _CONTEXT = RelationshipTypeValues.HAS_OBS_CONTEXT
-
-
-Languages = Literal["en", "zh", "both"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing_extensions import override
 from imaging.sentence_table import SENTENCES, TERMS_ZH
 
 Language = Literal["en", "zh"]
+Languages = Literal["en", "zh", "both"]
 Value = str | int | float | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 
 _LISTED = 6

@@ -20,7 +20,7 @@ from dicom_node.peers import Peer
 from dicom_node.routing import Rule
 from imaging.errors import SetupError
 from imaging.identity import AETitle, ae_title
-from imaging.notice import Languages
+from imaging.sentences import Languages
 
 WETREAD_VERSION = version("wetread")
 DEFAULT_FILE = Path("wetread.toml")

@@ -33,8 +33,8 @@ COMMANDS = (
     ["models", "show"],
     ["models", "remove"],
 )
-USABLE = {"usable", "shape", "spacing_mm", "affine_lps", "instances", "notes"}
-UNUSABLE = {"usable", "instances", "reason", "detail"}
+USABLE = {"usable", "name", "shape", "spacing_mm", "affine_lps", "instances", "notes"}
+UNUSABLE = {"usable", "name", "instances", "reason", "detail"}
 # pynetdicom leaves a socket that could not connect to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

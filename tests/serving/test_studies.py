@@ -1,14 +1,13 @@
 import pytest
 
 from imaging.header import read_header
-from imaging.reasons import Reason
+from imaging.reasons import reason
 from serving.studies import (
     StudyReader,
     arrival_notes,
     main_part,
     series_candidates,
     shortfall,
-    why_not,
 )
 from serving.tickets import StudyTicket
 from tests.builders import save
@@ -83,10 +82,7 @@ def test_a_new_content_is_read_anew(bench: Bench, reader: StudyReader):
 def test_an_incomplete_series_has_a_reason():
     short = {"1.2.3": [4, 9]}
     assert shortfall(ticket(short=short), "1.2.4") is None
-    reason = shortfall(ticket(short=short), "1.2.3")
-    assert reason == Reason(
-        code="INCOMPLETE", text="4 of 9 images arrived before the waiting limit"
-    )
+    assert shortfall(ticket(short=short), "1.2.3") == reason("INCOMPLETE", have=4, expected=9)
 
 
 @pytest.mark.parametrize(
@@ -102,18 +98,7 @@ def test_what_was_not_confirmed_is_told(completeness, codes):
     assert [note.code for note in notes] == codes
 
 
-def test_why_not_begins_with_the_main_part(tmp_path):
+def test_the_main_part_has_most_images(tmp_path):
     large = candidates(ct((9, 16, 16)), tmp_path / "a")
-    gap = candidates([i for n, i in enumerate(mr((6, 16, 16))) if n != 3], tmp_path / "b")
-    assert main_part((*gap, *large)) is large[0]
-    found = why_not((*gap, *large), models_installed=True)
-    assert [r.code for r in found] == ["NO_MODEL", "MISSING_SLICES"]
-    assert found[0].text == "no installed model reads CT HEAD"
-    (only,) = why_not(gap, models_installed=True)
-    assert only.code == "MISSING_SLICES"
-
-
-def test_why_not_without_images_or_models(tmp_path):
-    assert [r.code for r in why_not((), models_installed=True)] == ["NO_IMAGES"]
-    (reason,) = why_not(candidates(mr(), tmp_path), models_installed=False)
-    assert reason.text == "no model is installed"
+    small = candidates(mr((6, 16, 16)), tmp_path / "b")
+    assert main_part((*small, *large)) is large[0]
