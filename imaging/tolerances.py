@@ -1,6 +1,6 @@
-"""How exact a series must be to be a volume. Defaults come with their reasons; settings may differ.
+"""How exact a series must be to be a volume: each tolerance with its reason.
 
-Widening them trades refusals for error, so a site that does should measure its own scanners first.
+Widening one trades refusals for error, so who does should measure the scanners at hand first.
 """
 
 from dataclasses import dataclass

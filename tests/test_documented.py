@@ -21,6 +21,7 @@ from dicom_node.routing import Rule
 from dicom_node.status import Status
 from imaging.errors import Conflict, InputError, ModelError, WetreadError
 from imaging.objects import Kind
+from imaging.sentence_table import SENTENCES
 from serving.__main__ import _parser
 from serving.app import build
 from serving.commands.analyse import analyse
@@ -32,8 +33,8 @@ from tests.builders import mr_series, save
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-ENTRY = re.compile(r"\.(?:text|texts|flag|choice|number|numbers|optional_number|integer|code|"
-                   r'table|tables)\(\s*"(\w+)"|_each\(top, "(\w+)"')  # fmt: skip
+ENTRY = re.compile(r"\.(?:texts?|flag|choices?|numbers?|integer|optional_(?:number|integer)|code|"
+                   r'tables?)\(\s*"(\w+)"|_each\(top, "(\w+)"')  # fmt: skip
 
 
 def page(name: str) -> str:
@@ -153,20 +154,21 @@ def test_every_metric_is_named(parts: Parts):
 # DICOM
 
 
-def codes_in(*folders: str) -> set[str]:
-    text = "\n".join(p.read_text() for folder in folders for p in (ROOT / folder).rglob("*.py"))
-    return set(re.findall(r'code="([A-Z_]+)"', text))
+def test_every_reason_code_is_in_the_conformance_statement_once_with_its_sentence():
+    text = page("conformance.md").split("### Reason codes")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| (.*?) \|", text, re.MULTILINE)
+    plain = {code: re.sub(r"\{(\w+)[^}]*\}", r"{\1}", en) for code, (en, _) in SENTENCES.items()}
+    assert "TILTED" in plain
+    assert sorted(rows) == sorted(plain.items())
 
 
-def test_every_reason_code_of_the_geometry_gate_is_in_the_conformance_statement():
-    codes = set(re.findall(r'code="([A-Z_]+)"', (ROOT / "imaging/stack.py").read_text()))
-    assert "TILTED" in codes
-    assert not codes - named(page("conformance.md"))
-
-
-def test_every_other_reason_code_is_explained():
-    known = named(page("conformance.md")) | named(page("operations.md"))
-    assert not codes_in("imaging", "models", "dicom_node", "serving") - known
+def test_every_test_of_the_conformance_statement_exists():
+    text = page("conformance.md")
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    functions = set(re.findall(r"^def (test_\w+)", "\n".join(sources.values()), re.MULTILINE))
+    tests = set(re.findall(r"`(?:[\w/]+/)?(test_\w+(?:\.py)?)`", text))
+    assert "test_native_pixels" in tests
+    assert not tests - functions - set(sources)
 
 
 def kinds(root: type[WetreadError]) -> Iterator[type[WetreadError]]:
