@@ -1,6 +1,7 @@
 """Asking peers: C-ECHO, Study Root C-FIND and C-MOVE, each on an association of its own."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from imaging.identity import AETitle
 
 _log = logging.getLogger(__name__)
 _SUCCESS = 0x0000
+_PAUSE_S = 0.02  # twenty turns of that thread
 _PLAIN = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 
 
@@ -134,12 +136,24 @@ def association(
         max_pdu=LARGEST_PDU,
         evt_handlers=[(evt.EVT_CONN_OPEN, _prepare)],
     )
+    if opened.is_established:
+        _pause_reactor(opened)
     try:
         yield opened
     finally:
         if opened.is_established:
             opened.acse_timeout = waits.connect_s  # all is said: a lost answer must hold up nobody
             opened.release()
+
+
+def _pause_reactor(opened: Association) -> None:
+    """Keep pynetdicom's own thread from taking the answer to our first request.
+
+    It looks for requests of the peer and is stopped before each of ours, but one that is just about
+    to look does not notice, takes the answer for a request and drops it; we would wait for nothing.
+    """
+    opened._reactor_checkpoint.clear()  # noqa: SLF001 - set again by the request itself
+    time.sleep(_PAUSE_S)
 
 
 def problem(opened: Association) -> str:
