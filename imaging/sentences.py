@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
-from imaging.sentence_table import SENTENCES, TERMS_ZH
+from imaging.sentence_table import SENTENCES
+from imaging.terms_zh import TERMS_ZH
 
 Language = Literal["en", "zh"]
 Languages = Literal["en", "zh", "both"]

@@ -6,7 +6,7 @@ from functools import partial
 
 import structlog
 
-from serving.settings import LogSettings
+from serving.sections import LogSettings
 
 _CHATTY = ("pynetdicom", "pydicom", "alembic", "dbos", "highdicom", "uvicorn.access")
 

@@ -6,135 +6,35 @@ The only reader of the environment. ``WETREAD_NODE__PORT=104`` overrides ``port`
 import hashlib
 import json
 import os
-import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from dicom_node.peers import Peer
-from dicom_node.routing import Rule
 from imaging.errors import SetupError
-from imaging.identity import AETitle, ae_title
-from imaging.sentences import Languages
+from serving.sections import (
+    AnalysisSettings,
+    ArrivalSettings,
+    DeliverySettings,
+    KnownPeer,
+    LogSettings,
+    NodeSettings,
+    Section,
+    StorageSettings,
+    UsableRule,
+    WebSettings,
+)
 
 WETREAD_VERSION = version("wetread")
 DEFAULT_FILE = Path("wetread.toml")
 _PREFIX = "WETREAD_"
-_LARGEST_PORT = 65535
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _title(text: str) -> AETitle:
-    try:
-        return ae_title(text)
-    except SetupError as error:
-        raise ValueError(str(error)) from error
-
-
-def _reachable(peer: Peer) -> Peer:
-    if "/" in peer.host and (peer.query or peer.deliver):
-        msg = f"host {peer.host} is a network; only a peer that is never called may have one"
-        raise ValueError(msg)
-    if not 0 < peer.port <= _LARGEST_PORT:
-        msg = f"port {peer.port} is not from 1 to {_LARGEST_PORT}"
-        raise ValueError(msg)
-    return replace(peer, ae_title=_title(peer.ae_title))
-
-
-def _usable(rule: Rule) -> Rule:
-    try:
-        re.compile(rule.description)
-    except re.error as error:
-        msg = f"description {rule.description!r} is not a regular expression: {error}"
-        raise ValueError(msg) from error
-    return rule
-
-
-Port = Annotated[int, Field(ge=1, le=_LARGEST_PORT)]
-Title = Annotated[AETitle, AfterValidator(_title)]
-KnownPeer = Annotated[Peer, AfterValidator(_reachable)]
-UsableRule = Annotated[Rule, AfterValidator(_usable)]
-
-
-class NodeSettings(_Section):
-    """``[node]``: the DICOM listener."""
-
-    ae_title: Title = Field(AETitle("WETREAD"), description="our AE title")
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all interfaces")
-    port: Port = Field(11112, description="port to listen on")
-    allow_unknown: bool = Field(default=False, description="accept senders that are not in peers")
-    allow_loopback: bool = Field(
-        default=False, description="accept unknown senders on this machine (the demo does)"
-    )
-    max_associations: int = Field(128, ge=1, description="associations served at the same time")
-
-
-class ArrivalSettings(_Section):
-    """``[arrival]``: when a study is complete."""
-
-    quiet_s: float = Field(
-        10.0, gt=0, description="without an answer of the PACS: seconds without a new image"
-    )
-    limit_s: float = Field(
-        1800.0, gt=0, description="longest wait for images that the PACS says are missing"
-    )
-
-
-class AnalysisSettings(_Section):
-    """``[analysis]``: how models run. What changes results is part of the settings digest."""
-
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto takes the GPU when there is one and falls back to the CPU"
-    )
-    threads: int = Field(0, ge=0, description="threads for one model run; 0 is all cores")
-    studies_at_once: int = Field(2, ge=1, description="studies in work on one worker")
-    notices: bool = Field(
-        default=True, description='write "AI analysis not performed" into studies no model read'
-    )
-    language: Languages = Field(
-        "en", description="of these notices: en; zh or both add Chinese, first or second, in UTF-8"
-    )
-
-
-class DeliverySettings(_Section):
-    """``[delivery]``: results on their way to the destinations."""
-
-    first_retry_s: float = Field(2.0, gt=0, description="wait after the first failed attempt")
-    longest_retry_s: float = Field(300.0, gt=0, description="waits double up to this many seconds")
-    give_up_days: float = Field(14.0, gt=0, description="then the delivery is shown as failed")
-
-
-class WebSettings(_Section):
-    """``[web]``: REST interface."""
-
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: Port = Field(8000, description="port to listen on")
-
-
-class StorageSettings(_Section):
-    """``[storage]``: the data folder."""
-
-    min_free_gb: float = Field(
-        2.0, ge=0, description="below this much free space nothing more is accepted"
-    )
-
-
-class LogSettings(_Section):
-    """``[log]``: structured logs on standard error; never patient data."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level")
-    format: Literal["json", "text"] = Field("json", description="json lines, or text for people")
-
-
-class Settings(_Section):
+class Settings(Section):
     """Everything an operator can set."""
 
     data_folder: Path = Field(

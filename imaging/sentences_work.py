@@ -1,0 +1,94 @@
+"""Reasons about the work: choosing, doubting an answer, and what went wrong."""
+
+SENTENCES: dict[str, tuple[str, str]] = {
+    # Choice of series and models
+    "CHOSEN": (
+        "the series meets every need of the model, with {score:.1f} of 100 points",
+        "该序列满足模型的全部要求，得分 {score:.1f}（满分 100）",
+    ),
+    "NOT_THE_BEST": (
+        "the series fits with {score:.1f} points, but series {series} has {best_score:.1f}",
+        "该序列符合要求，得分 {score:.1f}，但序列 {series} 得分 {best_score:.1f}",
+    ),
+    "RULE": (
+        "rule {rule!r} does not let {model} run",
+        "规则 {rule!r} 不允许运行 {model}",
+    ),
+    "NEEDS_MODEL": (
+        "the model needs {models}, which is not installed",
+        "该模型依赖的 {models} 尚未安装",
+    ),
+    "NO_IMAGES": ("the study holds no images", "该检查没有图像"),
+    "NO_MODEL": ("no installed model reads {what}", "已安装的模型均不能读取{what}"),
+    "NO_MODEL_ALLOWED": ("rule {rule!r} lets no model run", "规则 {rule!r} 不允许运行任何模型"),
+    "NO_MODEL_INSTALLED": ("no model is installed", "尚未安装任何模型"),
+    # What a model's answer is doubted for
+    "NOTHING_FOUND": ("the model outlined nothing", "模型未勾画出任何结构"),
+    "NOT_HEAD_LIKE": (
+        "the image is {ratio:.2f} times as bright around the mask as in it, over {most:.2f}",
+        "轮廓周围的信号是内部的 {ratio:.2f} 倍，高于上限 {most:.2f}",
+    ),
+    "MASK_TOUCHES_BORDER": (
+        "the image ends within the {structure} at the {side} ({area_cm2:.0f} cm2 cut through)",
+        "图像在{side}截断了{structure}（截面 {area_cm2:.0f} cm2）",
+    ),
+    "IMPLAUSIBLE_VOLUME": (
+        "a volume of {volume_ml:.0f} ml is not plausible ({least_ml:.0f} to {most_ml:.0f} ml)",
+        "体积 {volume_ml:.0f} ml 不合理（应为 {least_ml:.0f} 至 {most_ml:.0f} ml）",
+    ),
+    "LOW_CONFIDENCE": (
+        "the mean probability in the mask is {mean:.2f}, below {least:.2f}",
+        "轮廓内平均概率为 {mean:.2f}，低于 {least:.2f}",
+    ),
+    "NO_MASK": (
+        "{model} gave no sound mask of this series",
+        "{model} 未能给出该序列的可靠轮廓",
+    ),
+    "TOO_FEW_SLICES": (
+        "{count} slices could be read, at least {least} are needed",
+        "只有 {count} 层可读，至少需要 {least} 层",
+    ),
+    "SLICES_DISAGREE": (
+        "slices disagree: {agreement:.0%} of them show {found}",
+        "各层结果不一致：{agreement:.0%} 的层面显示 {found}",
+    ),
+    "LOW_PROBABILITY": (
+        "the likeliest class, {found}, has a probability of {probability:.2f}",
+        "可能性最大的类别 {found} 的概率仅为 {probability:.2f}",
+    ),
+    # What went wrong
+    "PIXELS_UNREADABLE": ("the pixels cannot be decoded: {detail}", "像素无法解码：{detail}"),
+    "MALFORMED_INSTANCE": ("an instance is damaged: {detail}", "有实例已损坏：{detail}"),
+    "NOT_DICOM": ("a file is not DICOM: {detail}", "文件不是 DICOM：{detail}"),
+    "INSTANCE_MISMATCH": (
+        "an instance is not what its sender says: {detail}",
+        "实例与发送方的声明不符：{detail}",
+    ),
+    "SOP_CLASS_MISMATCH": (
+        "an instance is of another kind than its sender says: {detail}",
+        "实例类别与发送方的声明不符：{detail}",
+    ),
+    "SOP_CLASS_NOT_SUPPORTED": (
+        "this kind of instance is not accepted: {detail}",
+        "不接受此类实例：{detail}",
+    ),
+    "OTHER_PATIENT": (
+        "the study belongs to another patient: {detail}",
+        "该检查属于另一名患者：{detail}",
+    ),
+    "NOT_PERFORMED": (
+        "{what} analysis was not performed on {count} image(s)",
+        "未对 {count} 幅图像进行{what}分析",
+    ),
+    "RESEARCH_ONLY": ("Research use only, unverified", "仅供研究使用，未经验证"),
+    "INPUT_ERROR": ("the input cannot be understood: {detail}", "输入无法理解：{detail}"),
+    "MODEL_ERROR": ("the model cannot be used: {detail}", "模型无法使用：{detail}"),
+    "PACKAGE_INVALID": ("the model package is not valid: {detail}", "模型包无效：{detail}"),
+    "INFERENCE_FAILED": ("the model could not be run: {detail}", "模型运行失败：{detail}"),
+    "INTERNAL_ERROR": ("the analysis failed: {detail}", "分析失败：{detail}"),
+    "POISON": (
+        "the analysis ended its process again and again and was set aside",
+        "该分析多次使进程终止，已被搁置",
+    ),
+    "CANCELED_BY_USER": ("canceled on request", "已按要求取消"),
+}
