@@ -20,7 +20,10 @@ from imaging.identity import AETitle
 _SUCCESS = 0x0000
 _WARNING_FIRST, _WARNING_LAST = 0xB000, 0xBFFF  # stored, with remarks
 _SOP_CLASS_NOT_SUPPORTED = 0x0122
-_PERMANENT = (range(0xA900, 0xAA00), range(0xC000, 0xD000), range(0x0122, 0x0123))
+_DUPLICATE_INSTANCE = 0x0111  # it is there already, as a query will show
+_PASSING = frozenset({0x0110, _DUPLICATE_INSTANCE})  # 0110: processing failure
+_PERMANENT = (range(0x0100, 0x0200), range(0xA900, 0xAA00), range(0xC000, 0xD000))
+_WORDS = {_SOP_CLASS_NOT_SUPPORTED: "the destination does not take this kind of object"}
 _MOST_CONTEXTS = 128
 
 
@@ -28,18 +31,26 @@ _MOST_CONTEXTS = 128
 class SendOutcome:
     """What became of each instance: its C-STORE status, ``None`` without an answer.
 
-    `permanent`: what failed was refused for what it is, so that trying again is of no use. `text`
-    says what went wrong, and is empty when nothing did.
+    `statuses` is empty when there was no association. `text` says what went wrong, and is empty
+    when nothing did.
     """
 
     statuses: Mapping[str, int | None]
-    permanent: bool
     text: str
 
     @property
     def stored(self) -> frozenset[str]:
         """What the peer says it has taken."""
         return frozenset(uid for uid, status in self.statuses.items() if _is_stored(status))
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """What was refused for what it is, so that trying again is of no use."""
+        return frozenset(uid for uid, status in self.statuses.items() if _is_permanent(status))
+
+    def words(self, instance_uid: str) -> str:
+        """Return what the peer said about an instance."""
+        return _words(self.statuses.get(instance_uid))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +82,7 @@ def send(
         elif opened.rejected_contexts:  # all of them: pynetdicom then ends the association
             statuses = dict.fromkeys(statuses, _SOP_CLASS_NOT_SUPPORTED)
         else:
-            return SendOutcome(statuses=statuses, permanent=False, text=problem(opened))
+            return SendOutcome(statuses={}, text=problem(opened))
     return _outcome(statuses)
 
 
@@ -132,10 +143,15 @@ def _store(opened: Association, file: _File, number: int) -> int | None:
 
 def _outcome(statuses: Mapping[str, int | None]) -> SendOutcome:
     failed = [status for status in statuses.values() if not _is_stored(status)]
-    named = sorted({"no answer" if s is None else f"status {s:04X}" for s in failed})
+    named = sorted(set(map(_words, failed)))
     text = f"{len(failed)} of {len(statuses)} not stored: {', '.join(named)}" if failed else ""
-    permanent = bool(failed) and all(_is_permanent(status) for status in failed)
-    return SendOutcome(statuses=statuses, permanent=permanent, text=text)
+    return SendOutcome(statuses=statuses, text=text)
+
+
+def _words(status: int | None) -> str:
+    if status is None:
+        return "no answer"
+    return f"status {status:04X}" + (f" ({_WORDS[status]})" if status in _WORDS else "")
 
 
 def _is_stored(status: int | None) -> bool:
@@ -143,4 +159,6 @@ def _is_stored(status: int | None) -> bool:
 
 
 def _is_permanent(status: int | None) -> bool:
-    return status is not None and any(status in statuses for statuses in _PERMANENT)
+    if status is None or status in _PASSING:
+        return False
+    return any(status in statuses for statuses in _PERMANENT)

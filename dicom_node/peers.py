@@ -4,6 +4,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from imaging.identity import AETitle
 
@@ -12,6 +13,8 @@ SERVICE_USER = 1
 CALLING_AE_NOT_RECOGNIZED = 3
 CALLED_AE_NOT_RECOGNIZED = 7
 
+Output = Literal["seg", "sr", "key_image", "notice"]
+OUTPUTS: tuple[Output, ...] = ("seg", "sr", "key_image", "notice")
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -21,7 +24,7 @@ class Peer:
 
     `host` is a name, an address or, for a peer we never call, a network such as ``10.2.0.0/16``.
     `may_send`: it may store instances here. `query`: it answers Study Root C-FIND.
-    `deliver`: it gets the results.
+    `deliver`: it gets the results; of these only the kinds in `outputs`.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Peer:
     may_send: bool = True
     query: bool = False
     deliver: bool = False
+    outputs: tuple[Output, ...] = OUTPUTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,7 +189,8 @@ deliveries = sa.Table(
     _text("workitem_uid"),
     _text("study_uid"),
     _text("destination"),
-    _text("state"),  # waiting | delivered | proven | failed
+    _text("state"),  # waiting | delivered | proven | refused | failed
+    sa.Column("planned_at", sa.Float(53), nullable=False, server_default="0"),
     _whole("attempts"),
     _text("last_error"),
     _time("next_attempt_at"),

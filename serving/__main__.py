@@ -86,6 +86,12 @@ def _look_commands(commands: _Commands) -> None:
         "status", help="show studies, work, deliveries and why anything waits"
     )
     status.set_defaults(run=_status)
+    again = commands.add_parser(
+        "redeliver", help="try again what destinations refused or what was given up"
+    )
+    again.add_argument("--study", help="only results of this study (Study Instance UID)")
+    again.add_argument("--destination", help="only those for this peer")
+    again.set_defaults(run=_redeliver)
     check = commands.add_parser("check", help="check settings, ports, peers, models and disk")
     check.set_defaults(run=_check)
 
@@ -159,6 +165,12 @@ def _status(settings: Settings, _: argparse.Namespace) -> int:
     from serving.commands.status import status
 
     return status(settings)
+
+
+def _redeliver(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.redeliver import redeliver
+
+    return redeliver(settings, study_uid=options.study, destination=options.destination)
 
 
 def _check(settings: Settings, _: argparse.Namespace) -> int:

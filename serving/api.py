@@ -13,7 +13,7 @@ from imaging.errors import NotFound
 from models.registry import Registry
 from serving.journal import Journal
 from serving.operations import Operations
-from serving.records import Workitem
+from serving.records import Delivery, DeliveryState, Workitem
 from serving.study_view import StudyDetail, StudyList, StudyViews
 
 _EVENT_POLL_S = 0.5
@@ -191,6 +191,24 @@ def cancel_workitem(workitem_uid: str, operations: OperationsDep) -> Workitem:
 def retry_workitem(workitem_uid: str, operations: OperationsDep) -> Workitem:
     """Run an ended workitem's study again, deliveries included; returns the new workitem."""
     return operations.retry(workitem_uid)
+
+
+@router.get("/deliveries", tags=["deliveries"])
+def list_deliveries(
+    journal: JournalDep,
+    state: DeliveryState | None = None,
+    study_uid: str | None = None,
+) -> list[Delivery]:
+    """List deliveries: what waits, why, and what a destination refuses."""
+    return list(journal.deliveries(study_uid=study_uid, state=state))
+
+
+@router.post("/deliveries/retry", tags=["deliveries"], status_code=202, responses={409: _PROBLEM})
+def retry_deliveries(
+    operations: OperationsDep, study_uid: str | None = None, destination: str | None = None
+) -> list[Delivery]:
+    """Try again what was refused or given up; returns these deliveries as they were."""
+    return list(operations.deliver_again(study_uid=study_uid, destination=destination))
 
 
 @router.get(

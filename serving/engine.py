@@ -62,6 +62,11 @@ async def sleep(seconds: float) -> None:
     await DBOS.sleep_async(seconds)
 
 
+async def patched(name: str) -> bool:
+    """Whether this workflow began under code that has the change `name`, or has not come to it."""
+    return await DBOS.patch_async(name)
+
+
 async def child(
     function: Callable[Concatenate[str, P], Awaitable[None]],
     work_id: str,

@@ -225,6 +225,7 @@ class Journal:
                 "study_uid": result.study_uid,
                 "destination": destination,
                 "state": "waiting",
+                "planned_at": self._clock(),
                 "attempts": 0,
                 "last_error": "",
                 "proof": "",
@@ -262,6 +263,27 @@ class Journal:
                 if item:
                     text = f"result for {destination}: {error or state}"
                     self._event(db, f"delivery {state}", workitem_uid=item.workitem_uid, text=text)
+
+    def start_over(self, instance_uids: Sequence[str], destination: str) -> None:
+        """Let deliveries that were refused or given up wait again, as if they were new."""
+        table = schema.deliveries
+        ids = [delivery_id(uid, destination) for uid in instance_uids]
+        again = {"state": "waiting", "attempts": 0, "planned_at": self._clock()}
+        with schema.writing(self._engine) as db:
+            db.execute(
+                update(table)
+                .where(*self._where(table), table.c.delivery_id.in_(ids))
+                .where(table.c.state.in_(("refused", "failed")))
+                .values(**again)
+            )
+
+    def deliveries_of(self, instance_uids: Sequence[str], destination: str) -> tuple[Delivery, ...]:
+        """Return the deliveries of these results to a destination."""
+        table = schema.deliveries
+        ids = [delivery_id(uid, destination) for uid in instance_uids]
+        query = select(table).where(*self._where(table), table.c.delivery_id.in_(ids))
+        with self._engine.connect() as db:
+            return tuple(Delivery.model_validate(row) for row in db.execute(query))
 
     def deliveries(
         self,

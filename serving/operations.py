@@ -1,5 +1,7 @@
 """What people and the node may ask of the work: schedule, analyse again, cancel."""
 
+from collections import defaultdict
+
 import structlog
 
 from dicom_node.arrival import CompleteStudy
@@ -9,13 +11,14 @@ from imaging.errors import Conflict, NotFound
 from imaging.reasons import reason
 from serving.engine import Client
 from serving.journal import Journal
-from serving.records import Workitem
+from serving.records import Delivery, Workitem
 from serving.settings import Settings
 from serving.studies import traits_of
-from serving.tickets import ANALYSE_STUDY, StudyTicket
+from serving.tickets import ANALYSE_STUDY, DELIVER_AGAIN, StudyTicket
 
 _log = structlog.get_logger(__name__)
 _DIGEST_SHOWN = 12
+_AT_ONCE = 1
 _ENDED = ("COMPLETED", "CANCELED")
 
 
@@ -82,6 +85,40 @@ class Operations:
     def retry(self, workitem_uid: str) -> Workitem:
         """Analyse the study of an ended workitem again, deliveries included."""
         return self.reanalyse(self._workitem(workitem_uid).study_uid)
+
+    def deliver_again(
+        self, *, study_uid: str | None = None, destination: str | None = None
+    ) -> tuple[Delivery, ...]:
+        """Try again what was refused or given up, of one study, to one destination, or all.
+
+        Raises
+        ------
+        Conflict
+            There is nothing of that kind.
+        """
+        items = [
+            item
+            for state in ("refused", "failed")
+            for item in self._journal.deliveries(study_uid=study_uid, state=state)
+            if destination in {None, item.destination}
+        ]
+        if not items:
+            msg = "nothing was refused or given up"
+            raise Conflict(msg)
+        together: dict[str, list[Delivery]] = defaultdict(list)
+        for item in items:
+            together[f"{item.workitem_uid}/to/{item.destination}"].append(item)
+        for work_id, group in together.items():
+            tries = sum(item.attempts for item in group)  # pressed twice, it starts once
+            uids = sorted(item.instance_uid for item in group)
+            self._client.start(
+                DELIVER_AGAIN,
+                f"{work_id}/again-{group[0].planned_at:.3f}-{tries}",
+                group[0].destination,
+                uids,
+                priority=_AT_ONCE,
+            )
+        return tuple(items)
 
     def _start(self, ticket: StudyTicket) -> None:
         rule = rule_for(self._settings.rules, traits_of(self._index, ticket["study_uid"]))

@@ -15,6 +15,7 @@ from functools import partial
 import structlog
 from pydicom import Dataset
 
+from dicom_node.peers import OUTPUTS
 from dicom_node.routing import Candidate, Decision, Rule, decide, rule_for
 from imaging.errors import InputError, ModelError, NotFound, WetreadError
 from imaging.findings import Finding, Mask, Report
@@ -273,8 +274,14 @@ class Pipeline:
         valid = [result for result in results if result.state == "valid"]
         for result in valid:
             for destination in destinations:
-                self._journal.plan_delivery(result, destination)
+                if self._wants(destination, result):
+                    self._journal.plan_delivery(result, destination)
         return [result.instance_uid for result in valid]
+
+    def _wants(self, destination: str, result: Result) -> bool:
+        """Whether a destination gets this kind of object; kinds it cannot leave out always go."""
+        outputs = {p.name: p.outputs for p in self._settings.peers}.get(destination, OUTPUTS)
+        return result.kind.lower() not in set(OUTPUTS) - set(outputs)
 
     def _candidates(self, ticket: StudyTicket) -> tuple[Candidate, ...]:
         found = self._studies.candidates(ticket["study_uid"], ticket["content_digest"])

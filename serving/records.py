@@ -13,7 +13,7 @@ from imaging.sentences import Value
 
 WorkitemState = Literal["SCHEDULED", "IN PROGRESS", "COMPLETED", "CANCELED"]
 ResultKind = Literal["SEG", "SR", "KEY_IMAGE", "NOTICE"]
-DeliveryState = Literal["waiting", "delivered", "proven", "failed"]
+DeliveryState = Literal["waiting", "delivered", "proven", "refused", "failed"]
 StudyState = Literal["receiving", "waiting", "analysing", "delivering", "done", "failed"]
 
 UID = Field(examples=["2.25.190839563870286389502176592117216823131"])
@@ -120,6 +120,7 @@ class Delivery(Record):
     study_uid: str = UID
     destination: str = Field(examples=["pacs"])
     state: DeliveryState = Field(examples=["proven"])
+    planned_at: float = TIME
     attempts: int = Field(examples=[1])
     last_error: str = ""
     next_attempt_at: float | None = Field(None, examples=[1764000000.0])

@@ -99,6 +99,12 @@ class DeliverySettings(Section):
     first_retry_s: float = Field(2.0, gt=0, description="wait after the first failed attempt")
     longest_retry_s: float = Field(300.0, gt=0, description="waits double up to this many seconds")
     give_up_days: float = Field(14.0, gt=0, description="then the delivery is shown as failed")
+    look_s: float = Field(
+        5.0, gt=0, description="how often a destination that something waits for is asked (C-ECHO)"
+    )
+    at_once: int = Field(2, ge=1, description="deliveries to one destination at the same time")
+    connect_s: float = Field(5.0, gt=0, description="longest wait for a destination to connect")
+    reply_s: float = Field(60.0, gt=0, description="longest wait for an answer to one message")
 
 
 class WebSettings(Section):

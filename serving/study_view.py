@@ -158,7 +158,16 @@ def _state(
     if newest.state == "IN PROGRESS":
         return "analysing"
     own = {result.instance_uid for result in results}
-    states = {d.state for d in deliveries if d.instance_uid in own}
-    if newest.state == "CANCELED" or "failed" in states or any(r.state == "held" for r in results):
+    items = [d for d in deliveries if d.instance_uid in own]
+    held = any(result.state == "held" for result in results)
+    if newest.state == "CANCELED" or held or _undelivered(items):
         return "failed"
-    return "done" if states <= {"proven", "delivered"} else "delivering"
+    return "delivering" if any(d.state == "waiting" for d in items) else "done"
+
+
+def _undelivered(items: Sequence[Delivery]) -> bool:
+    """Whether one was given up, or a destination refused all kinds of objects that it was sent."""
+    taken: dict[str, bool] = {}
+    for item in items:
+        taken[item.destination] = taken.get(item.destination, False) or item.state != "refused"
+    return any(item.state == "failed" for item in items) or not all(taken.values())

@@ -3,6 +3,7 @@
 from typing import TypedDict
 
 ANALYSE_STUDY = "analyse-study"
+DELIVER_AGAIN = "deliver-again"
 
 
 class StudyTicket(TypedDict):

@@ -10,6 +10,7 @@ from imaging.reasons import Reason, reason
 from models.runtime import open_sessions
 from serving.courier import Courier
 from serving.engine import Worker
+from serving.lookout import Lookout
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.results import ResultStore
@@ -61,7 +62,9 @@ def _work(parts: Parts, stop: threading.Event, *, slot: str) -> None:
         studies_at_once=settings.analysis.studies_at_once,
         log_level="warning",
     )
-    register(pipeline, courier)
+    delivery = settings.delivery
+    lookout = Lookout(courier.probe, look_s=delivery.look_s, at_once=delivery.at_once)
+    register(pipeline, courier, lookout)
     worker.launch()
     _log.info("working", slot=slot)
     pipeline.warm_up()

@@ -10,32 +10,47 @@ from typing import TypeAlias
 import structlog
 
 from serving.courier import Courier
-from serving.engine import child, sleep, step, workflow
+from serving.engine import child, patched, sleep, step, workflow
+from serving.lookout import Lookout
 from serving.pipeline import Pipeline
-from serving.tickets import ANALYSE_STUDY, Assignment, StudyTicket
+from serving.tickets import ANALYSE_STUDY, DELIVER_AGAIN, Assignment, StudyTicket
 
 _log = structlog.get_logger(__name__)
 _Deliver: TypeAlias = Callable[[str, str, list[str]], Awaitable[None]]
 _ReadSeries: TypeAlias = Callable[[str, Assignment], Awaitable[None]]
 
 
-def register(pipeline: Pipeline, courier: Courier) -> None:
+def register(pipeline: Pipeline, courier: Courier, lookout: Lookout) -> None:
     """Register the workflows of a worker; once, before it is launched."""
-    deliver = _deliver(courier)
+    deliver = _deliver(courier, lookout)
+    _deliver_again(courier, deliver)
     _analyse_study(pipeline, _read_series(pipeline, deliver), deliver)
 
 
-def _deliver(courier: Courier) -> _Deliver:
+def _deliver(courier: Courier, lookout: Lookout) -> _Deliver:
     @workflow("deliver", forever=True)
     async def deliver(_work_id: str, destination: str, results: list[str]) -> None:
         attempt = 0
         retry_in_s: float | None = 0.0
+        watched = await patched("lookout")  # before, waits were steps of their own
         while retry_in_s is not None:
-            await sleep(retry_in_s)
-            retry_in_s = await step(courier.attempt, destination, results, attempt)
+            if not watched:
+                await sleep(retry_in_s)
+            elif retry_in_s > 0:
+                await lookout.wait(destination, retry_in_s)
+            async with lookout.turn(destination):
+                retry_in_s = await step(courier.attempt, destination, results, attempt)
             attempt += 1
+        lookout.arrived(destination)
 
     return deliver
+
+
+def _deliver_again(courier: Courier, deliver: _Deliver) -> None:
+    @workflow(DELIVER_AGAIN)
+    async def deliver_again(work_id: str, destination: str, results: list[str]) -> None:
+        await step(courier.start_over, destination, results)
+        await child(deliver, f"{work_id}/deliver", destination, results)
 
 
 async def _send(

@@ -41,7 +41,8 @@ def _print_studies(parts: Parts, console: Console) -> None:
 def _print_waiting(parts: Parts, console: Console) -> None:
     table = empty_table("result", "destination", "state", "attempts", "next try", "problem")
     now, items = time.time(), parts.journal.deliveries(state="waiting")
-    for item in (*items, *parts.journal.deliveries(state="failed"))[:_SHOWN]:
+    refused = parts.journal.deliveries(state="refused")
+    for item in (*items, *parts.journal.deliveries(state="failed"), *refused)[:_SHOWN]:
         wait = f"in {max(0.0, item.next_attempt_at - now):.0f} s" if item.next_attempt_at else ""
         table.add_row(
             item.instance_uid,
@@ -51,7 +52,9 @@ def _print_waiting(parts: Parts, console: Console) -> None:
             wait,
             item.last_error,
         )
-    table.title = f"deliveries waiting or failed ({len(items)} waiting)"
+    table.title = (
+        f"deliveries that wait, failed or were refused ({len(items)} wait, {len(refused)} refused)"
+    )
     console.print(table)
 
 

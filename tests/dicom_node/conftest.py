@@ -1,9 +1,6 @@
 """An index, an archive and a running node in a fresh folder."""
 
-import json
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +13,12 @@ from dicom_node import schema
 from dicom_node.archive import Archive
 from dicom_node.index import Index
 from dicom_node.ingest import Ingest
-from dicom_node.peers import AssociationPolicy, Peer
+from dicom_node.peers import AssociationPolicy
 from dicom_node.scp import Listening, Node
-from imaging.identity import ae_title
-from tests.dicom_node.rig import OURS, Running, free_port, listens, wait_for
+from tests.dicom_node.rig import OURS, Running
+from tests.orthanc_peer import orthanc, orthanc_process, our_port
+
+__all__ = ["orthanc", "orthanc_process", "our_port"]
 
 _ROOT = Path(__file__).parents[2]
 
@@ -79,44 +78,6 @@ def start(ingest: Ingest, index: Index, archive: Archive) -> Iterator[Callable[.
 @pytest.fixture
 def running(start: Callable[..., Running]) -> Running:
     return start()
-
-
-@pytest.fixture
-def our_port() -> int:
-    """Where the PACS sends what we ask for."""
-    return free_port()
-
-
-@pytest.fixture
-def orthanc(tmp_path: Path, our_port: int) -> Iterator[Peer]:
-    """Orthanc as the PACS, on loopback and empty."""
-    if shutil.which("Orthanc") is None:
-        pytest.skip("Orthanc is not installed")
-    port = free_port()
-    folder = tmp_path / "orthanc"
-    folder.mkdir()
-    settings = {
-        "DicomAet": "PACS",
-        "DicomPort": port,
-        "HttpServerEnabled": False,
-        "RemoteAccessAllowed": False,
-        "StorageDirectory": str(folder),
-        "IndexDirectory": str(folder),
-        "DicomAlwaysAllowFind": True,
-        "DicomModalities": {"wetread": [OURS, "127.0.0.1", our_port]},
-    }
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    process = subprocess.Popen(
-        ["Orthanc", str(folder / "orthanc.json")],
-        env={**os.environ, "TCP_NODELAY": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    peer = Peer(name="pacs", ae_title=ae_title("PACS"), host="127.0.0.1", port=port, query=True)
-    wait_for(lambda: listens(port), seconds=20)
-    yield peer
-    process.terminate()
-    process.wait(timeout=10)
 
 
 @pytest.fixture(autouse=True)

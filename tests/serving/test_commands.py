@@ -326,7 +326,7 @@ def test_status_shows_what_waits(analysed: Callable[..., Bench], wetread, tmp_pa
     code, out, _ = wetread("status")
     assert code == 0
     assert "1 studies (1 arriving), 8 instances, 3 of them results" in out.replace("\n", " ")
-    assert "deliveries waiting or failed (2 waiting)" in out
+    assert "deliveries that wait, failed or were refused (2 wait, 0 refused)" in out
     assert study in out
     assert "failed" in out
 
