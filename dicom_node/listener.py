@@ -15,7 +15,10 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.events import EventHandlerType
 from pynetdicom.presentation import PresentationContext, build_context
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    Verification,
+)
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 from typing_extensions import override
 
@@ -79,13 +82,15 @@ class SharedContexts(list[PresentationContext]):
 
 
 def supported_contexts() -> SharedContexts:
-    """Return Verification and every storage SOP class in every transfer syntax above."""
+    """Return Verification, storage commitment and every storage SOP class in all syntaxes above."""
     storage = [
         build_context(context.abstract_syntax, list(TRANSFER_SYNTAXES))
         for context in AllStoragePresentationContexts
         if context.abstract_syntax is not None
     ]
-    return SharedContexts([build_context(Verification), *storage])
+    commitment = build_context(StorageCommitmentPushModel)
+    commitment.scu_role = commitment.scp_role = True  # peers ask us, and answer what we asked
+    return SharedContexts([build_context(Verification), *storage, commitment])
 
 
 def send_at_once(connection: socket.socket) -> None:

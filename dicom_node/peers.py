@@ -23,7 +23,8 @@ class Peer:
     """A configured application entity.
 
     `host` is a name, an address or, for a peer we never call, a network such as ``10.2.0.0/16``.
-    `may_send`: it may store instances here. `query`: it answers Study Root C-FIND.
+    `may_send`: it may store instances here. `may_commit`: it may ask us for storage commitment.
+    `query`: it answers Study Root C-FIND. `commitment`: it is asked to commit to what it is sent.
     `deliver`: it gets the results; of these only the kinds in `outputs`.
     """
 
@@ -32,7 +33,9 @@ class Peer:
     host: str
     port: int
     may_send: bool = True
+    may_commit: bool = True
     query: bool = False
+    commitment: bool = False
     deliver: bool = False
     outputs: tuple[Output, ...] = OUTPUTS
 
@@ -86,6 +89,11 @@ class AssociationPolicy:
         """Whether this requestor, once associated, may store instances."""
         peer = self.peer(calling_ae, address)
         return self._stranger_allowed(address) if peer is None else peer.may_send
+
+    def may_commit(self, calling_ae: str, address: str) -> bool:
+        """Whether this requestor may ask for storage commitment; one we do not know may not."""
+        peer = self.peer(calling_ae, address)
+        return peer is not None and peer.may_commit
 
     def peer(self, calling_ae: str, address: str) -> Peer | None:
         """Return the configured peer with this title at this address."""

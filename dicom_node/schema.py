@@ -197,8 +197,36 @@ deliveries = sa.Table(
     _time("delivered_at"),
     _time("proven_at"),
     _text("proof"),
+    sa.Column("transaction_uid", sa.Text),  # of the storage commitment that was asked for
     sa.Index("deliveries_by_study", "tenant", "study_uid"),
     sa.Index("deliveries_by_state", "tenant", "state"),
+)
+
+commitments = sa.Table(
+    "commitments",
+    metadata,
+    _tenant(),
+    _text("transaction_uid", key=True),
+    _text("destination"),
+    _time("asked_at", nullable=False),
+    _time("answered_at"),
+    sa.Column("failed", sa.JSON, nullable=False),
+)
+
+commitment_requests = sa.Table(
+    "commitment_requests",
+    metadata,
+    _tenant(),
+    _text("transaction_uid", key=True),
+    _text("calling_ae", key=True),
+    _text("address"),
+    sa.Column("named", sa.JSON, nullable=False),
+    _time("received_at", nullable=False),
+    _time("due_at", nullable=False),
+    _time("answered_at"),
+    _whole("attempts"),
+    _text("last_error"),
+    sa.Index("commitment_requests_by_time", "tenant", "answered_at", "due_at"),
 )
 
 events = sa.Table(

@@ -4,7 +4,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
@@ -49,7 +49,7 @@ class Node:
     """The listening application entity.
 
     `on_release` is told which studies got something new when the association that brought it ends,
-    in whatever way.
+    in whatever way. `services`: handlers of services beside storage.
     """
 
     def __init__(
@@ -59,9 +59,10 @@ class Node:
         on_release: Callable[[frozenset[str]], None],
         *,
         listening: Listening,
+        services: Sequence[EventHandlerType] = (),
     ) -> None:
         self._ingest, self._policy, self._on_release = ingest, policy, on_release
-        self._listening = listening
+        self._listening, self._services = listening, services
         self._ae = self._entity()
         self._server: ThreadedAssociationServer | None = None
         self._brought: dict[Association, set[str]] = {}
@@ -82,6 +83,7 @@ class Node:
             (evt.EVT_RELEASED, self._ended),
             (evt.EVT_ABORTED, self._ended),
             (evt.EVT_CONN_CLOSE, self._ended),
+            *self._services,
         ]
         address = (self._listening.host, self._listening.port)
         self._server = listen(self._ae, address, handlers, tls=self._listening.tls)

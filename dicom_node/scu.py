@@ -10,7 +10,8 @@ from pydicom import Dataset
 from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
-from pynetdicom.events import Event
+from pynetdicom.events import Event, EventHandlerType
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
@@ -119,6 +120,8 @@ def association(
     ae_title: AETitle,
     *,
     timeouts: Timeouts | None = None,
+    handlers: Sequence[EventHandlerType] = (),
+    negotiation: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[Association]:
     """Give an association with `peer`, established or not; it ends with the block."""
     waits = timeouts or Timeouts()
@@ -134,7 +137,8 @@ def association(
         contexts=list(contexts),
         ae_title=peer.ae_title,
         max_pdu=LARGEST_PDU,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _prepare)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, _prepare), *handlers],
+        ext_neg=list(negotiation),
     )
     if opened.is_established:
         _pause_reactor(opened)

@@ -1,18 +1,18 @@
 """Results to destinations: one attempt with proof, and how long to wait for the next."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from dicom_node.archive import Archive
-from dicom_node.delivery import SendOutcome, proof, send
+from dicom_node.delivery import SendOutcome, send
 from dicom_node.index import Index
 from dicom_node.peers import Peer
-from dicom_node.records import StoredInstance
 from dicom_node.scu import Timeouts, echo
-from imaging.findings import ObjectRef
+from dicom_node.transactions import Transactions
 from serving.journal import Journal
+from serving.proofs import Proofs, Sent
 from serving.records import Delivery
 from serving.settings import Settings
 
@@ -25,10 +25,17 @@ class Courier:
     """Brings stored results to configured peers."""
 
     def __init__(
-        self, *, settings: Settings, index: Index, archive: Archive, journal: Journal
+        self,
+        *,
+        settings: Settings,
+        index: Index,
+        archive: Archive,
+        journal: Journal,
+        transactions: Transactions,
     ) -> None:
         self._settings, self._index, self._archive = settings, index, archive
         self._journal = journal
+        self._proofs = Proofs(settings=settings, journal=journal, transactions=transactions)
         self._peers = {peer.name: peer for peer in settings.peers}
         self._title = settings.node.ae_title
         limits = settings.delivery
@@ -65,77 +72,68 @@ class Courier:
         peer = self._peers.get(destination)
         if peer is None:
             text = "the destination is no longer configured"
-            self._journal.update_deliveries(_uids(items), destination, "failed", error=text)
+            uids = [item.instance_uid for item in items]
+            self._journal.update_deliveries(uids, destination, "failed", error=text)
             return None
-        missing = self._unproven(peer, self._instances(items))
-        if not missing:
-            return None
-        paths = [self._archive.file(instance.path) for instance in missing]
-        outcome = send(peer, paths, ae_title=self._title, timeouts=self._timeouts)
-        taken = sorted(outcome.stored)
-        if not peer.query:  # its success statuses are all there is
-            self._journal.update_deliveries(taken, destination, "delivered", proof="C-STORE status")
-            left = [instance for instance in missing if instance.instance_uid not in taken]
-        else:
-            left = self._unproven(peer, missing) if outcome.statuses else missing
-        refused = self._refuse(destination, left, outcome)
-        waiting = [instance for instance in left if instance.instance_uid not in refused]
+        problems = self._bring(peer, self._sent(items))
         since = min((item.planned_at for item in items), default=0.0)
-        problem = outcome.text or "sent, but the destination does not list it"
-        return self._again(waiting, destination, attempt=attempt, problem=problem, since=since)
+        return self._again(problems, destination, attempt=attempt, since=since)
 
-    def _instances(self, items: Sequence[Delivery]) -> list[StoredInstance]:
-        found = (self._index.instance(item.instance_uid) for item in items)
-        return [instance for instance in found if instance is not None]
+    def _bring(self, peer: Peer, items: Sequence[Sent]) -> dict[str, str]:
+        """Send what is due and prove what is sent; return what is left, and why, by UID."""
+        due = [each for each in items if each.item.state == "waiting"]
+        there = frozenset() if peer.commitment else self._proofs.listed(peer, due)
+        due = [each for each in due if each.uid not in there]
+        problems: dict[str, str] = {}
+        if due:
+            paths = [self._archive.file(each.instance.path) for each in due]
+            outcome = send(peer, paths, ae_title=self._title, timeouts=self._timeouts)
+            problems = self._judge(peer, due, outcome)
+        if peer.commitment:
+            uids = [each.uid for each in items]
+            sent = self._sent(self._journal.deliveries_of(uids, peer.name))
+            pending = [e for e in sent if e.item.state == "delivered" and _is_open(e.item)]
+            problems |= self._proofs.committed(peer, pending)
+        return problems
 
-    def _unproven(self, peer: Peer, instances: Sequence[StoredInstance]) -> list[StoredInstance]:
-        """Note what the peer can be shown to have, and return the rest."""
-        if not instances:
-            return []
-        refs = [
-            ObjectRef(
-                sop_class_uid=instance.sop_class_uid,
-                instance_uid=instance.instance_uid,
-                series_uid=instance.series_uid,
-                study_uid=instance.study_uid,
-            )
-            for instance in instances
-        ]
-        proven = proof(peer, refs, ae_title=self._title, timeouts=self._timeouts)
-        self._journal.update_deliveries(sorted(proven), peer.name, "proven", proof="C-FIND")
-        return [instance for instance in instances if instance.instance_uid not in proven]
-
-    def _refuse(
-        self, destination: str, left: Sequence[StoredInstance], outcome: SendOutcome
-    ) -> frozenset[str]:
-        """Note what the destination does not take for what it is; trying again is of no use."""
-        refused = outcome.refused & {instance.instance_uid for instance in left}
-        for uid in sorted(refused):
+    def _judge(self, peer: Peer, due: Sequence[Sent], outcome: SendOutcome) -> dict[str, str]:
+        """Note what the peer took and what it refused; return what is left, and why."""
+        if peer.query and not peer.commitment:
+            done = self._proofs.listed(peer, due) if outcome.statuses else frozenset()
+        else:
+            done, how = outcome.stored, "" if peer.commitment else "C-STORE status"
+            self._journal.update_deliveries(sorted(done), peer.name, "delivered", proof=how)
+        for uid in sorted(outcome.refused - done):
             text = outcome.words(uid)
-            _log.warning("delivery_refused", destination=destination, instance=uid, problem=text)
-            self._journal.update_deliveries([uid], destination, "refused", error=text)
-        return refused
+            _log.warning("delivery_refused", destination=peer.name, instance=uid, problem=text)
+            self._journal.update_deliveries([uid], peer.name, "refused", error=text)
+        text = outcome.text or "sent, but the destination does not list it"
+        left = (each.uid for each in due if each.uid not in done | outcome.refused)
+        return dict.fromkeys(left, text)
+
+    def _sent(self, items: Sequence[Delivery]) -> list[Sent]:
+        found = ((item, self._index.instance(item.instance_uid)) for item in items)
+        return [Sent(item=item, instance=stored) for item, stored in found if stored is not None]
 
     def _again(
-        self,
-        left: Sequence[StoredInstance],
-        destination: str,
-        *,
-        attempt: int,
-        problem: str,
-        since: float,
+        self, problems: Mapping[str, str], destination: str, *, attempt: int, since: float
     ) -> float | None:
-        if not left:
+        """Note why what is left waits, and return for how long; without a reason it is awaited."""
+        if not problems:
             return None
-        uids, wait_s = [instance.instance_uid for instance in left], self._pause_s(attempt)
-        if time.time() - since > self._settings.delivery.give_up_days * _DAY_S:
-            self._journal.update_deliveries(uids, destination, "failed", error=problem)
-            return None
-        _log.warning("delivery_waits", destination=destination, retry_in_s=wait_s, problem=problem)
-        self._journal.update_deliveries(
-            uids, destination, "waiting", error=problem, retry_in_s=wait_s
-        )
-        return wait_s
+        wait_s = self._pause_s(attempt)
+        too_long = time.time() - since > self._settings.delivery.give_up_days * _DAY_S
+        for text in sorted(set(problems.values()) - {""}):
+            uids = [uid for uid, why in problems.items() if why == text]
+            _log.warning("delivery_waits", destination=destination, retry_in_s=wait_s, problem=text)
+            self._journal.update_deliveries(
+                uids,
+                destination,
+                "failed" if too_long else "waiting",
+                error=text,
+                retry_in_s=None if too_long else wait_s,
+            )
+        return None if too_long else wait_s
 
     def _pause_s(self, attempt: int) -> float:
         limits = self._settings.delivery
@@ -144,8 +142,5 @@ class Courier:
 
 
 def _is_open(item: Delivery) -> bool:
-    return item.state == "waiting"
-
-
-def _uids(items: Sequence[Delivery]) -> list[str]:
-    return [item.instance_uid for item in items]
+    """Whether it must be sent, or was sent and its proof is awaited."""
+    return item.state == "waiting" or (item.state == "delivered" and not item.proof)

@@ -6,7 +6,7 @@ Every write may be repeated: rows are keyed by what they are about.
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, case, delete, func, insert, select, update
 
 from dicom_node import schema
 from imaging.errors import NotFound
@@ -248,9 +248,12 @@ class Journal:
             "state": state,
             "last_error": error,
             "next_attempt_at": None if retry_in_s is None else now + retry_in_s,
-            "attempts": table.c.attempts + 1,
+            # Waiting for the proof of what was sent is no further attempt.
+            "attempts": table.c.attempts + case((table.c.state == "delivered", 0), else_=1),
             "proof": proof,
         }
+        if state == "waiting":
+            values["transaction_uid"] = None
         if state in {"delivered", "proven"}:
             values["delivered_at"] = now
         if state == "proven":
@@ -276,6 +279,16 @@ class Journal:
                 .where(table.c.state.in_(("refused", "failed")))
                 .values(**again)
             )
+
+    def note_transaction(
+        self, instance_uids: Sequence[str], destination: str, transaction_uid: str
+    ) -> None:
+        """Note under which transaction a destination was asked to commit to results."""
+        table = schema.deliveries
+        ids = [delivery_id(uid, destination) for uid in instance_uids]
+        with schema.writing(self._engine) as db:
+            where = [*self._where(table), table.c.delivery_id.in_(ids)]
+            db.execute(update(table).where(*where).values(transaction_uid=transaction_uid))
 
     def deliveries_of(self, instance_uids: Sequence[str], destination: str) -> tuple[Delivery, ...]:
         """Return the deliveries of these results to a destination."""

@@ -5,6 +5,7 @@ import time
 
 from dicom_node.arrival import Arrival, ArrivalSettings
 from dicom_node.asking import SeriesCounts
+from dicom_node.commitment_scp import CommitmentProvider
 from dicom_node.peers import AssociationPolicy
 from dicom_node.retrieving import Retriever
 from dicom_node.scp import Listening, Node
@@ -43,7 +44,14 @@ def run(settings: Settings, stop: threading.Event) -> None:
         port=settings.node.port,
         maximum_associations=settings.node.max_associations,
     )
-    node = Node(parts.ingest, policy, arrival.wake, listening=listening)
+    commitment = CommitmentProvider(parts.index, parts.archive, parts.transactions, policy=policy)
+    node = Node(
+        parts.ingest,
+        policy,
+        arrival.wake,
+        listening=listening,
+        services=commitment.handlers(),
+    )
     parts.archive.sweep(before=time.time())
     try:
         node.start()
@@ -51,6 +59,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
         msg = f"cannot listen on {listening.host}:{listening.port}: {error.strerror}"
         raise SetupError(msg) from error
     arrival.start()
+    commitment.start()
     stop.wait()
+    commitment.stop()
     arrival.stop()
     node.stop()

@@ -8,6 +8,7 @@ from dicom_node import schema
 from dicom_node.archive import Archive
 from dicom_node.index import Index
 from dicom_node.ingest import Ingest
+from dicom_node.transactions import Transactions
 from models.registry import Registry
 from serving.engine import Client
 from serving.journal import Journal
@@ -46,6 +47,11 @@ class Parts:
     def journal(self) -> Journal:
         """The memory of the work."""
         return Journal(self.index.engine, tenant=self.settings.tenant, clock=time.time)
+
+    @cached_property
+    def transactions(self) -> Transactions:
+        """Storage commitment, asked and answered."""
+        return Transactions(self.index.engine, time.time, self.settings.tenant)
 
     @cached_property
     def client(self) -> Client:

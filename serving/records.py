@@ -126,7 +126,8 @@ class Delivery(Record):
     next_attempt_at: float | None = Field(None, examples=[1764000000.0])
     delivered_at: float | None = TIME
     proven_at: float | None = TIME
-    proof: str = Field("", examples=["C-FIND"])
+    proof: str = Field("", examples=["storage commitment"])
+    transaction_uid: str | None = Field(None, description="of the storage commitment asked for")
 
 
 class Event(Record):

@@ -102,6 +102,9 @@ class DeliverySettings(Section):
     look_s: float = Field(
         5.0, gt=0, description="how often a destination that something waits for is asked (C-ECHO)"
     )
+    commitment_s: float = Field(
+        60.0, gt=0, description="longest wait for a storage commitment; then a query is the proof"
+    )
     at_once: int = Field(2, ge=1, description="deliveries to one destination at the same time")
     connect_s: float = Field(5.0, gt=0, description="longest wait for a destination to connect")
     reply_s: float = Field(60.0, gt=0, description="longest wait for an answer to one message")

@@ -54,7 +54,11 @@ def run(settings: Settings, stop: threading.Event, *, slot: str = "worker-0") ->
 def _work(parts: Parts, stop: threading.Event, *, slot: str) -> None:
     settings, pipeline = parts.settings, build_pipeline(parts)
     courier = Courier(
-        settings=settings, index=parts.index, archive=parts.archive, journal=parts.journal
+        settings=settings,
+        index=parts.index,
+        archive=parts.archive,
+        journal=parts.journal,
+        transactions=parts.transactions,
     )
     worker = Worker(
         settings.work_url,

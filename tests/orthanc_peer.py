@@ -27,7 +27,13 @@ def orthanc(orthanc_process: tuple[Peer, int]) -> Peer:
 
 
 @pytest.fixture
-def orthanc_process(tmp_path: Path, our_port: int) -> Iterator[tuple[Peer, int]]:
+def orthanc_http() -> int:
+    """Port of Orthanc's REST interface."""
+    return free_port()
+
+
+@pytest.fixture
+def orthanc_process(tmp_path: Path, our_port: int, orthanc_http: int) -> Iterator[tuple[Peer, int]]:
     """The same, and the id of its process."""
     if shutil.which("Orthanc") is None:
         pytest.skip("Orthanc is not installed")
@@ -37,7 +43,7 @@ def orthanc_process(tmp_path: Path, our_port: int) -> Iterator[tuple[Peer, int]]
     settings = {
         "DicomAet": "PACS",
         "DicomPort": port,
-        "HttpServerEnabled": False,
+        "HttpPort": orthanc_http,
         "RemoteAccessAllowed": False,
         "StorageDirectory": str(folder),
         "IndexDirectory": str(folder),

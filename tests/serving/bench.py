@@ -144,6 +144,7 @@ class Bench:
             index=self.index,
             archive=self.parts.archive,
             journal=self.journal,
+            transactions=self.parts.transactions,
         )
 
 
