@@ -75,7 +75,11 @@ def _rle(data: bytes, form: FrameFormat) -> Stored:
 
 def _deflated_frame(data: bytes, form: FrameFormat) -> Stored:
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    return _shaped(stream.decompress(data, form.nbytes + 1), form, form.shape)
+    plain = stream.decompress(data, form.nbytes + 2)  # one byte of padding, and one too many
+    if len(plain) > form.nbytes + 1:
+        msg = f"the frame holds more than {form.nbytes} bytes"
+        raise ValueError(msg)
+    return _shaped(plain, form, form.shape)
 
 
 def _shaped(plain: bytes | bytearray, form: FrameFormat, shape: tuple[int, ...]) -> Stored:

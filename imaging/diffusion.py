@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from imaging.attributes import Attributes, Vector, number, numbers, vector
+from imaging.attributes import UNCONVERTIBLE, Attributes, Vector, number, numbers, vector
 
 _THREE = 3
 # GE adds multiples of this to b values of merged acquisitions.
@@ -64,11 +64,15 @@ def _private_gradients(ds: Attributes) -> Iterator[Vector]:
             yield tuple(n for element in vendor.gradient for n in _private(ds, vendor, element))
 
 
+def _groups(ds: Dataset) -> set[int]:
+    return {tag.group for tag in ds.keys()}  # noqa: SIM118 - without it every value is converted
+
+
 def _private(ds: Attributes, vendor: _Vendor, element: int) -> Vector:
-    if not isinstance(ds, Dataset):
+    if not isinstance(ds, Dataset) or vendor.group not in _groups(ds):
         return ()
     try:
         value = ds.private_block(vendor.group, vendor.creator)[element].value
-    except (KeyError, ValueError, TypeError, NotImplementedError, AttributeError):
+    except UNCONVERTIBLE:
         return ()
     return numbers(tuple(value) if isinstance(value, (list, MultiValue)) else (value,)) or ()

@@ -32,6 +32,7 @@ from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
@@ -239,6 +240,12 @@ def _slice(index: int, stored: NDArray[np.uint16], coding: str) -> Dataset:
 _CODINGS: Mapping[str, tuple[UID, Callable[[NDArray[np.uint16]], bytes] | None]] = {
     "native": (ExplicitVRLittleEndian, None),
     "rle": (ExplicitVRLittleEndian, None),
+    "jpeg": (
+        JPEGLosslessSV1,
+        lambda stored: bytes(
+            imagecodecs.jpeg8_encode(stored, lossless=True, predictor=1, bitspersample=12)
+        ),
+    ),
     "jpeg-ls": (JPEGLSLossless, lambda stored: bytes(imagecodecs.jpegls_encode(stored))),
     "j2k": (
         JPEG2000Lossless,

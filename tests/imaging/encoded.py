@@ -27,6 +27,7 @@ J2K_LOSSLESS = "1.2.840.10008.1.2.4.90"
 J2K = "1.2.840.10008.1.2.4.91"
 HTJ2K_LOSSLESS = "1.2.840.10008.1.2.4.201"
 RLE = "1.2.840.10008.1.2.5"
+DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
 
 
 def picture(bits: int, *, signed: bool, shape: tuple[int, int] = (61, 47), seed: int = 0) -> Array:

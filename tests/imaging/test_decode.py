@@ -3,14 +3,16 @@
 import shutil
 import struct
 import subprocess
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import gdcm
 import imagecodecs
 import numpy as np
 import pytest
-from pydicom import dcmread
-from pydicom.encaps import generate_frames
+from pydicom import dcmread, dcmwrite
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import pixel_array
 
 from imaging.decode import decode
@@ -20,6 +22,7 @@ from imaging.header import read_header
 from imaging.pixels import stored_plane
 from tests.imaging.encoded import (
     BASELINE,
+    DEFLATED_FRAME,
     ENCODERS,
     EXTENDED,
     HTJ2K_LOSSLESS,
@@ -114,6 +117,37 @@ def test_high_throughput_jpeg_2000(bits, signed):
     data = bytes(imagecodecs.htj2k_encode(stored, reversible=True))
     np.testing.assert_array_equal(decode(data, form_of(stored, HTJ2K_LOSSLESS, bits)), stored)
     np.testing.assert_array_equal(imagecodecs.htj2k_decode(data), stored)  # OpenJPH
+
+
+def deflated(stored):
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflater.compress(stored.tobytes()) + deflater.flush()
+
+
+def forced(ds, path):
+    """The header of an image in an encoding that pydicom does not know, after writing it."""
+    ds.preamble, ds["PixelData"].is_undefined_length = bytes(128), True
+    dcmwrite(path, ds, force_encoding=True, implicit_vr=False, little_endian=True)
+    return read_header(path)
+
+
+@pytest.mark.parametrize(("bits", "signed"), [(8, False), (12, True), (16, False)])
+def test_deflated_frames_give_back_what_was_encoded(bits, signed, tmp_path):
+    frames = [picture(bits, signed=signed, seed=seed) for seed in range(3)]
+    ds = one(DEFLATED_FRAME, b"\0\0", frames[0], bits, NumberOfFrames=len(frames))
+    ds.PixelData = encapsulate([deflated(frame) for frame in frames])
+    header = forced(ds, tmp_path / "frames.dcm")
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(stored_plane(replace(header, frame=number)), frame)
+
+
+@pytest.mark.parametrize("spare_rows", [-1, 1, 1000])
+def test_a_deflated_frame_of_another_size_is_refused(spare_rows, tmp_path):
+    stored = picture(16, signed=False)
+    other = np.zeros((stored.shape[0] + spare_rows, stored.shape[1]), stored.dtype)
+    header = forced(one(DEFLATED_FRAME, deflated(other), stored, 16), tmp_path / "one.dcm")
+    with pytest.raises(PixelsUnreadable, match="the frame holds"):
+        stored_plane(header)
 
 
 @pytest.mark.parametrize("near", [1, 3])
