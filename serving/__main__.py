@@ -179,10 +179,15 @@ def _check(settings: Settings, _: argparse.Namespace) -> int:
     return check(settings)
 
 
-def _inspect(_: Settings, options: argparse.Namespace) -> int:
+def _inspect(settings: Settings, options: argparse.Namespace) -> int:
     from serving.commands.inspect import inspect
 
-    return inspect(options.folder, as_json=options.json, digest=options.digest)
+    return inspect(
+        options.folder,
+        as_json=options.json,
+        digest=options.digest,
+        tolerances=settings.geometry.tolerances,
+    )
 
 
 def _analyse(settings: Settings, options: argparse.Namespace) -> int:

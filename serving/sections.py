@@ -11,6 +11,7 @@ from dicom_node.routing import Rule
 from imaging.errors import SetupError
 from imaging.identity import AETitle, ae_title
 from imaging.sentences import Languages
+from imaging.tolerances import DEFAULT, Tolerances
 
 _LARGEST_PORT = 65535
 
@@ -91,6 +92,61 @@ class AnalysisSettings(Section):
     language: Languages = Field(
         "en", description="of these notices: en; zh or both add Chinese, first or second, in UTF-8"
     )
+
+
+class GeometrySettings(Section):
+    """``[geometry]``: how exact a series must be to be a volume; part of the settings digest.
+
+    `imaging.tolerances` gives the reason of each.
+    """
+
+    direction: float = Field(
+        DEFAULT.direction, gt=0, le=0.1, description="largest difference of a direction cosine"
+    )
+    pixel_spacing_mm: float = Field(
+        DEFAULT.pixel_spacing_mm, gt=0, description="largest difference of pixel spacing"
+    )
+    same_place_mm: float = Field(
+        DEFAULT.same_place_mm, gt=0, description="slices closer than this repeat a position"
+    )
+    uneven_mm: float = Field(
+        DEFAULT.uneven_mm, gt=0, description="how far a slice may lie from its even place"
+    )
+    uneven_fraction_of_small: float = Field(
+        DEFAULT.uneven_fraction_of_small, gt=0, le=0.4, description="and at most this part of a gap"
+    )
+    uneven_fraction: float = Field(
+        DEFAULT.uneven_fraction, ge=0, le=0.4, description="or this part of a gap, if that is more"
+    )
+    square_deg: float = Field(
+        DEFAULT.square_deg, gt=0, le=5, description="a stack that leans less is square"
+    )
+    most_tilt_deg: float = Field(
+        DEFAULT.most_tilt_deg, gt=0, le=60, description="a stack that leans more is refused"
+    )
+    beside_fraction: float = Field(
+        DEFAULT.beside_fraction, ge=0, le=1, description="how far beside, as part of a pixel"
+    )
+    least_slices: int = Field(DEFAULT.least_slices, ge=3, description="fewest slices of a volume")
+    least_spacing_mm: float = Field(
+        DEFAULT.least_spacing_mm, gt=0, description="smallest pixel spacing that is believed"
+    )
+    most_spacing_mm: float = Field(
+        DEFAULT.most_spacing_mm, gt=0, description="largest pixel spacing that is believed"
+    )
+    most_pixels: int = Field(
+        DEFAULT.most_pixels, ge=1, le=65535, description="longest side of a matrix that is read"
+    )
+    spacing_claim: float = Field(
+        DEFAULT.spacing_claim,
+        gt=0,
+        description="a header that differs more from positions is noted",
+    )
+
+    @property
+    def tolerances(self) -> Tolerances:
+        """The same for the geometry gate."""
+        return Tolerances(**self.model_dump())
 
 
 class DeliverySettings(Section):

@@ -20,6 +20,7 @@ from serving.sections import (
     AnalysisSettings,
     ArrivalSettings,
     DeliverySettings,
+    GeometrySettings,
     KnownPeer,
     LogSettings,
     NodeSettings,
@@ -48,6 +49,7 @@ class Settings(Section):
     node: NodeSettings = NodeSettings()
     arrival: ArrivalSettings = ArrivalSettings()
     analysis: AnalysisSettings = AnalysisSettings()
+    geometry: GeometrySettings = GeometrySettings()
     delivery: DeliverySettings = DeliverySettings()
     web: WebSettings = WebSettings()
     storage: StorageSettings = StorageSettings()
@@ -98,7 +100,11 @@ class Settings(Section):
     @property
     def digest(self) -> str:
         """Digest of what beside images and model can change a result; results carry it."""
-        relevant = {"version": WETREAD_VERSION, "tenant": self.tenant}
+        relevant = {
+            "version": WETREAD_VERSION,
+            "tenant": self.tenant,
+            "geometry": self.geometry.model_dump(),
+        }
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
     def destinations(self) -> tuple[Peer, ...]:

@@ -15,6 +15,7 @@ from imaging.needs import Need, misfits
 from imaging.reasons import Reason, reason
 from imaging.region import regions_named, regions_of
 from imaging.stack import Stack, Unusable, stacks_of
+from imaging.tolerances import DEFAULT, Tolerances
 from serving.recent import Recent
 from serving.tickets import StudyTicket
 
@@ -58,8 +59,8 @@ def traits_of(index: Index, study_uid: str) -> Traits:
 class StudyReader:
     """Reads the headers of stored studies and sorts them into stacks."""
 
-    def __init__(self, index: Index, archive: Archive) -> None:
-        self._index, self._archive = index, archive
+    def __init__(self, index: Index, archive: Archive, tolerances: Tolerances = DEFAULT) -> None:
+        self._index, self._archive, self._tolerances = index, archive, tolerances
         self._recent: Recent[tuple[Candidate, ...]] = Recent(_KEPT)
 
     def candidates(self, study_uid: str, content_digest: str) -> tuple[Candidate, ...]:
@@ -80,16 +81,18 @@ class StudyReader:
             candidate
             for headers in by_series.values()
             if headers[0].series.modality not in _NOT_IMAGES
-            for candidate in series_candidates(headers)
+            for candidate in series_candidates(headers, self._tolerances)
         )
 
 
-def series_candidates(headers: list[InstanceHeader]) -> tuple[Candidate, ...]:
+def series_candidates(
+    headers: list[InstanceHeader], tolerances: Tolerances = DEFAULT
+) -> tuple[Candidate, ...]:
     """Return the parts of one series as candidates for models."""
     series_uid = headers[0].series.series_uid
     return tuple(
         Candidate(series_uid=series_uid, number=number, part=part)
-        for number, part in enumerate(stacks_of(headers))
+        for number, part in enumerate(stacks_of(headers, tolerances))
     )
 
 

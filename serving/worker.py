@@ -28,7 +28,7 @@ def build_pipeline(parts: Parts) -> Pipeline:
     settings = parts.settings
     return Pipeline(
         settings=settings,
-        studies=StudyReader(parts.index, parts.archive),
+        studies=StudyReader(parts.index, parts.archive, settings.geometry.tolerances),
         results=ResultStore(
             index=parts.index, ingest=parts.ingest, journal=parts.journal, clock=time.time
         ),

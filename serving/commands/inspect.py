@@ -16,6 +16,7 @@ from imaging.header import InstanceHeader, read_dataset, read_part10
 from imaging.picture import Picture
 from imaging.read import stored_values
 from imaging.stack import Part, Unusable, stacks_of
+from imaging.tolerances import DEFAULT, Tolerances
 from serving.commands.tables import empty_table, output
 from serving.folder import Found, Skipped, read_folder
 
@@ -23,7 +24,9 @@ _Series = dict[str, tuple[InstanceHeader, ...]]
 _PLACES = 6
 
 
-def inspect(folder: Path, *, as_json: bool, digest: bool = False) -> int:
+def inspect(
+    folder: Path, *, as_json: bool, digest: bool = False, tolerances: Tolerances = DEFAULT
+) -> int:
     """Print every series with its stacks, usable or not and why; name what was skipped.
 
     With `digest`, stacks and single images come with the SHA-256 of their stored pixel values.
@@ -37,7 +40,8 @@ def inspect(folder: Path, *, as_json: bool, digest: bool = False) -> int:
             print(f"skipped {item.path}: {item.why}", file=sys.stderr)
         else:
             _add(series[item.header.series.series_uid], item)
-    entries = [_entry(uid, instances, digest=digest) for uid, instances in series.items()]
+    parts = {uid: _parts(instances, tolerances) for uid, instances in series.items()}
+    entries = [_entry(uid, found, digest=digest) for uid, found in parts.items()]
     if as_json:
         print(json.dumps(entries, indent=2))
     else:
@@ -57,12 +61,15 @@ def _add(instances: _Series, item: Found) -> None:
     instances[uid] = headers_of(ds, path=item.path, pixels_at=at)
 
 
-def _entry(series_uid: str, instances: _Series, *, digest: bool) -> dict[str, Any]:
-    headers = [header for images in instances.values() for header in images]
+def _parts(instances: _Series, tolerances: Tolerances) -> tuple[Part, ...]:
+    return stacks_of([h for images in instances.values() for h in images], tolerances)
+
+
+def _entry(series_uid: str, parts: Sequence[Part], *, digest: bool) -> dict[str, Any]:
     return {
         "series_uid": series_uid,
-        "modality": headers[0].series.modality,
-        "stacks": [_part(part) | (_digest(part) if digest else {}) for part in stacks_of(headers)],
+        "modality": parts[0].instances[0].series.modality,
+        "stacks": [_part(part) | (_digest(part) if digest else {}) for part in parts],
     }
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from imaging.errors import SetupError
+from imaging.tolerances import Tolerances
 from serving.settings import Settings, load
 
 PEER = '[[peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 104\n'
@@ -103,6 +104,19 @@ def test_the_digest_follows_what_changes_results(tmp_path):
     first = Settings()
     assert first.digest == Settings(data_folder=Path("elsewhere")).digest
     assert first.digest != Settings(tenant="north").digest
+
+
+def test_the_tolerances_of_the_geometry_gate_are_settings(tmp_path):
+    assert Settings().geometry.tolerances == Tolerances()
+    settings = load(written(tmp_path, "[geometry]\nuneven_mm = 0.05\nleast_slices = 5\n"), {})
+    assert settings.geometry.tolerances == Tolerances(uneven_mm=0.05, least_slices=5)
+    assert settings.digest != Settings().digest
+
+
+@pytest.mark.parametrize("line", ["uneven_mm = 0", "least_slices = 2", "most_tilt_deg = 89"])
+def test_tolerances_that_would_let_anything_pass_are_refused(tmp_path, line):
+    with pytest.raises(SetupError, match=f"geometry.{line.split()[0]}"):
+        load(written(tmp_path, f"[geometry]\n{line}\n"), {})
 
 
 def test_destinations_are_the_peers_that_get_results(tmp_path):

@@ -45,6 +45,14 @@ def test_every_image_series_is_a_candidate(bench: Bench, reader: StudyReader):
     assert {c.number for c in found} == {0}
 
 
+def test_the_tolerances_of_the_settings_decide_what_is_sound(tmp_path):
+    bench = Bench(tmp_path, geometry={"least_slices": 6})
+    bench.install()
+    study = bench.analysed(mr())
+    (why,) = bench.decision(study).reasons
+    assert (why.code, why.text) == ("FEW_SLICES", "5 slices; at least 6 are needed")
+
+
 def test_our_results_are_no_candidates(bench: Bench, reader: StudyReader):
     study = bench.analysed(mr())
     assert len(reader.candidates(study, "digest")) == 1
