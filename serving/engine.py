@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from dbos import EnqueueOptions as _EnqueueOptions
@@ -112,13 +112,15 @@ class Worker:
             on_conflict="always_update",
         )
 
-    def leave(self) -> None:
-        """End this process at once: what runs goes on at the next start of this slot.
+    def take_over(self, slot: str) -> tuple[str, ...]:
+        """Let what a dead worker left unfinished go on in a live one; return its ids.
 
-        Waiting for the engine's threads would take up to ten seconds and save nothing.
+        This is what the engine does for its own slot at its start. Unlike the public `resume` it
+        moves only what is still the dead slot's, and it keeps the count of starts, so that what
+        ends one process after the other is set aside all the same.
         """
-        logging.shutdown()
-        os._exit(0)
+        moved = DBOS._recover_pending_workflows([slot])  # noqa: SLF001
+        return tuple(handle.workflow_id for handle in moved)
 
 
 class Client:
@@ -156,6 +158,11 @@ class Client:
         status = found[0]
         return Work(work_id=work_id, status=status.status, executor_id=status.executor_id)
 
+    def busy_slots(self) -> frozenset[str]:
+        """Return the slots, live or dead, that have begun work which is not finished."""
+        begun = self._client.list_workflows(status="PENDING", load_input=False, load_output=False)
+        return frozenset(status.executor_id for status in begun if status.executor_id)
+
     def cancel(self, work_ids: Sequence[str]) -> None:
         """Stop workflows before their next step."""
         self._client.cancel_workflows(list(work_ids))
@@ -164,6 +171,15 @@ class Client:
         """Return the ids of unfinished workflows that `work_id` started, by their common prefix."""
         found = self._client.list_workflows(workflow_id_prefix=f"{work_id}/", status=list(_ACTIVE))
         return tuple(status.workflow_id for status in found)
+
+
+def leave(code: int = 0) -> NoReturn:
+    """End a worker's process at once: what runs goes on at the next start of this slot.
+
+    Waiting for the engine's threads would take up to ten seconds and save nothing.
+    """
+    logging.shutdown()
+    os._exit(code)
 
 
 def prepare(url: str) -> None:

@@ -10,7 +10,7 @@ from dicom_node.archive import Archive
 from dicom_node.index import Index
 from imaging.errors import WetreadError
 from serving.settings import Settings
-from serving.slots import taken_slots
+from serving.slots import open_slots
 
 _CONNECT_S = 2.0
 
@@ -46,7 +46,11 @@ class Health:
         return "ok"
 
     def _worker(self) -> str:
-        return "ok" if taken_slots(self._settings.slots_folder) else "no worker runs"
+        slots = open_slots(self._settings.work_url, self._settings.slots_folder)
+        try:
+            return "ok" if slots.held() else "no worker runs"
+        except SQLAlchemyError as error:
+            return f"the work engine's database does not answer: {type(error).__name__}"
 
     def _node(self) -> str:
         node = self._settings.node

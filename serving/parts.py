@@ -14,6 +14,7 @@ from serving.engine import Client
 from serving.journal import Journal
 from serving.operations import Operations
 from serving.settings import Settings
+from serving.slots import Slots, open_slots
 
 _GIGABYTE = 1 << 30
 
@@ -57,6 +58,11 @@ class Parts:
     def client(self) -> Client:
         """The work engine, seen from outside."""
         return Client(self.settings.work_url)
+
+    @cached_property
+    def slots(self) -> Slots:
+        """The slots of workers."""
+        return open_slots(self.settings.work_url, self.settings.slots_folder)
 
     @cached_property
     def operations(self) -> Operations:

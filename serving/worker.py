@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Callable
+from typing import ParamSpec
 
 import structlog
 
@@ -9,18 +11,21 @@ from imaging.errors import NotFound
 from imaging.reasons import Reason, reason
 from models.runtime import open_sessions
 from serving.courier import Courier
-from serving.engine import Worker
+from serving.engine import Worker, leave
 from serving.lookout import Lookout
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.results import ResultStore
 from serving.settings import Settings
-from serving.slots import slot_taken
+from serving.slots import StillHeld
 from serving.studies import StudyReader
+from serving.takeover import LOOK_S, Takeover
 from serving.workflows import register
 
+P = ParamSpec("P")
+
 _log = structlog.get_logger(__name__)
-_LOOK_S = 5.0
+_GUARD_S = 1.0  # less than a dead slot is left alone
 
 
 def build_pipeline(parts: Parts) -> Pipeline:
@@ -47,11 +52,18 @@ def run(settings: Settings, stop: threading.Event, *, slot: str = "worker-0") ->
         Another process works in this slot.
     """
     parts = Parts(settings)
-    with slot_taken(settings.slots_folder, slot):
-        _work(parts, stop, slot=slot)
+    with parts.slots.taken(slot) as still_held:
+        _aside(_guard, still_held)
+        try:
+            worker = _launch(parts, slot)
+            _look_after(parts, worker, stop)
+        except Exception:  # noqa: BLE001 - without its slot no work of this process may go on
+            _log.exception("worker_fails", slot=slot)
+            leave(code=1)
+        leave()
 
 
-def _work(parts: Parts, stop: threading.Event, *, slot: str) -> None:
+def _launch(parts: Parts, slot: str) -> Worker:
     settings, pipeline = parts.settings, build_pipeline(parts)
     courier = Courier(
         settings=settings,
@@ -71,10 +83,28 @@ def _work(parts: Parts, stop: threading.Event, *, slot: str) -> None:
     register(pipeline, courier, lookout)
     worker.launch()
     _log.info("working", slot=slot)
-    pipeline.warm_up()
-    while not stop.wait(_LOOK_S):
+    _aside(pipeline.warm_up)
+    return worker
+
+
+def _aside(function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    threading.Thread(target=function, args=args, kwargs=kwargs, daemon=True).start()
+
+
+def _guard(still_held: StillHeld) -> None:
+    """End this process when its slot is lost: what runs here may be taken over elsewhere."""
+    while still_held():
+        time.sleep(_GUARD_S)
+    _log.error("slot_lost")
+    leave(code=1)
+
+
+def _look_after(parts: Parts, worker: Worker, stop: threading.Event) -> None:
+    """Take over dead workers' work and close what was given up, until `stop` is set."""
+    takeover = Takeover(parts.slots, parts.client.busy_slots, worker.take_over)
+    while not stop.wait(LOOK_S):
+        takeover.look()
         close_given_up(parts)
-    worker.leave()
 
 
 def close_given_up(parts: Parts) -> None:

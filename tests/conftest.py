@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgresql import postgresql_server, postgresql_url
+
+__all__ = ["postgresql_server", "postgresql_url"]
 _DEFAULT = Path(__file__).parents[2] / "shared" / "data"
 
 

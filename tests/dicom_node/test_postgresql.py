@@ -1,12 +1,7 @@
 """The same on PostgreSQL, where several processes write at once."""
 
-import os
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -21,47 +16,16 @@ from dicom_node.ingest import Ingest
 from dicom_node.records import Added, StudyFilter
 from imaging.errors import Conflict, OtherPatient
 from imaging.identity import derived_uid
-from tests.dicom_node.rig import free_port, image, in_parallel, listens, store, wait_for
+from tests.dicom_node.rig import image, in_parallel, store
 
-_VERSIONS = Path("/usr/lib/postgresql")
-_NO_SYNC = ("-c", "fsync=off", "-c", "shared_buffers=16MB")
 STUDY, SERIES = derived_uid("study"), derived_uid("study", "series")
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    binaries = sorted(_VERSIONS.glob("*/bin"))
-    as_root = os.geteuid() == 0
-    if not binaries or (as_root and shutil.which("runuser") is None):
-        pytest.skip("PostgreSQL is not installed")
-    prefix = ["runuser", "-u", "postgres", "--"] if as_root else []
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        if as_root:
-            shutil.chown(folder, "postgres")
-        files = f"{folder}/db"
-        initdb = [*prefix, str(binaries[-1] / "initdb"), "-D", files, "-U", "wetread", "-N"]
-        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        listen = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}")
-        postgres = [str(binaries[-1] / "postgres"), "-D", files, "-p", str(port)]
-        server = subprocess.Popen(
-            [*prefix, *postgres, *listen, *_NO_SYNC], stderr=subprocess.DEVNULL, cwd=folder
-        )
-        wait_for(lambda: listens(port), seconds=20)
-        time.sleep(0.5)  # it listens shortly before it answers
-        yield f"postgresql://wetread@127.0.0.1:{port}/postgres"
-        server.terminate()
-        server.wait(timeout=20)
-
-
 @pytest.fixture
-def engine(url: str) -> Iterator[sa.Engine]:
-    engine = schema.connect(url)
+def engine(postgresql_url: str) -> Iterator[sa.Engine]:
+    engine = schema.connect(postgresql_url)
     in_parallel(4, lambda _: schema.upgrade(engine))
     yield engine
-    with engine.begin() as connection:
-        for table in schema.metadata.tables.values():
-            connection.execute(sa.delete(table))
     engine.dispose()
 
 

@@ -1,7 +1,7 @@
-"""A worker process for the engine's tests: `python engine_process.py URL NOTES RESTARTS [DEADLY]`.
+"""A worker process for tests: `python engine_process.py URL NOTES SLOT RESTARTS [DEADLY]`.
 
 Each step adds a line to the file NOTES. The step named DEADLY ends the process then, which is
-started anew up to RESTARTS times.
+started anew up to RESTARTS times. It takes over from dead workers within a second.
 """
 
 import os
@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from serving.engine import Worker, child, sleep, step, workflow
+from serving.engine import Client, Worker, child, sleep, step, workflow
+from serving.slots import open_slots
+from serving.takeover import Takeover
 
-_, url, notes, restarts, *deadly = sys.argv
+_, url, notes, slot, restarts, *deadly = sys.argv
 DIED = 7
 
 
@@ -55,6 +57,11 @@ for _ in range(int(restarts)):
         break
     if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != DIED:
         sys.exit(1)
-worker = Worker(url, slot="worker-0", studies_at_once=1, log_level="critical")
-worker.launch()
-time.sleep(60)
+slots = open_slots(url, Path(notes).with_name("workers"))
+with slots.taken(slot):
+    worker = Worker(url, slot=slot, studies_at_once=1, log_level="critical")
+    worker.launch()
+    takeover = Takeover(slots, Client(url).busy_slots, worker.take_over)
+    for _ in range(600):
+        takeover.look()
+        time.sleep(0.1)

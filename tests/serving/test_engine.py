@@ -1,6 +1,3 @@
-import contextlib
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,50 +9,16 @@ import pytest
 from imaging.errors import NotFound
 from serving.engine import Client, prepare
 from tests.dicom_node.rig import wait_for
+from tests.serving.engine_rig import Rig
 
-_PROGRAM = Path(__file__).with_name("engine_process.py")
 _ROOT = Path(__file__).parents[2]
-
-
-class Rig:
-    """A client, and worker processes that are started and killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"sqlite:///{folder / 'engine.sqlite'}"
-        self._notes = folder / "notes"
-        self._notes.touch()
-        self.client = Client(self.url)
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, *deadly: str, restarts: int = 0) -> subprocess.Popen[bytes]:
-        self._processes.append(
-            subprocess.Popen(
-                [sys.executable, _PROGRAM, self.url, self._notes, str(restarts), *deadly],
-                env={"PYTHONPATH": str(_ROOT)},
-                start_new_session=True,
-            )
-        )
-        return self._processes[-1]
-
-    def notes(self) -> list[str]:
-        return self._notes.read_text().splitlines()
-
-    def ended(self, work_id: str, status: str = "SUCCESS") -> None:
-        wait_for(lambda: self.client.find(work_id).status == status, seconds=20)
-
-    def kill(self) -> None:
-        for process in self._processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        self._processes.clear()
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = Rig(tmp_path)
+    made = Rig(tmp_path, f"sqlite:///{tmp_path / 'engine.sqlite'}")
     yield made
-    made.kill()
+    made.stop()
 
 
 def test_work_goes_on_where_a_killed_process_left_it(rig: Rig):

@@ -2,7 +2,6 @@ import shutil
 import socket
 
 from serving.health import Health, answers
-from serving.slots import slot_taken
 from tests.dicom_node.rig import free_port
 from tests.serving.bench import Bench
 
@@ -14,7 +13,7 @@ def health(bench: Bench) -> dict[str, str]:
 def test_all_is_well(make):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         bench = make(node={"port": listener.getsockname()[1]}, storage={"min_free_gb": 0})
-        with slot_taken(bench.settings.slots_folder, "worker-0"):
+        with bench.parts.slots.taken("worker-0"):
             assert set(health(bench).values()) == {"ok"}
 
 

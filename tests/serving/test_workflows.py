@@ -17,7 +17,6 @@ from scripts.pacs import PacsPlan
 from scripts.receiver import Receiver
 from serving.records import Workitem
 from serving.settings import load
-from serving.slots import slot_taken
 from serving.worker import run
 from tests.builders import mr_series
 from tests.dicom_node.rig import free_port, wait_for
@@ -205,7 +204,7 @@ def test_a_failing_model_does_not_hold_up_another(site: Site):
 
 def test_a_second_worker_needs_a_slot_of_its_own(empty: Bench):
     with (
-        slot_taken(empty.settings.slots_folder, "worker-0"),
+        empty.parts.slots.taken("worker-0"),
         pytest.raises(SetupError, match="another process works as worker-0"),
     ):
         run(empty.settings, threading.Event())
