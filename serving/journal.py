@@ -211,11 +211,14 @@ class Journal:
     # Deliveries
 
     def plan_delivery(self, result: Result, destination: str) -> None:
-        """Note that `result` must reach `destination`; unless proven already, it starts anew."""
+        """Note that `result` must reach `destination`.
+
+        A step that is repeated changes nothing; another analysis starts anew what is not proven.
+        """
         table, item_id = schema.deliveries, delivery_id(result.instance_uid, destination)
         with schema.writing(self._engine) as db:
             known = self._first(db, Delivery, table, delivery_id=item_id)
-            if known and known.state == "proven":
+            if known and (known.state == "proven" or known.workitem_uid == result.workitem_uid):
                 return
             db.execute(delete(table).where(*self._where(table, delivery_id=item_id)))
             row = {

@@ -127,7 +127,11 @@ class Delivery(Record):
     delivered_at: float | None = TIME
     proven_at: float | None = TIME
     proof: str = Field("", examples=["storage commitment"])
-    transaction_uid: str | None = Field(None, description="of the storage commitment asked for")
+    transaction_uid: str | None = Field(
+        None,
+        description="of the storage commitment asked for",
+        examples=["2.25.264381529430318460293218264531190436571"],
+    )
 
 
 class Event(Record):

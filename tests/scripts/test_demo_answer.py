@@ -34,6 +34,7 @@ def _delivery(result: Result, proven_at: float) -> Delivery:
         destination="pacs",
         state="proven",
         attempts=1,
+        planned_at=proven_at,
         delivered_at=proven_at,
         proven_at=proven_at,
     )
