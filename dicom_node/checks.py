@@ -1,5 +1,8 @@
 """What must hold for an instance before it is kept: readable, itself, and with all its pixels."""
 
+from dataclasses import dataclass
+
+from pydicom import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -24,8 +27,21 @@ NATIVE = frozenset(
 _SUBSAMPLED = {"YBR_FULL_422": 2, "YBR_PARTIAL_422": 2}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Checked:
+    """A sound instance: its header, and the data set without its pixel data."""
+
+    header: InstanceHeader
+    dataset: Dataset
+
+
 def checked_header(encoded: Encoded) -> InstanceHeader:
-    """Return the header of a sound instance.
+    """Return the header of a sound instance; errors as `checked`."""
+    return checked(encoded, scan(encoded.dataset, encoded.transfer_syntax_uid)).header
+
+
+def checked(encoded: Encoded, layout: Layout) -> Checked:
+    """Return a sound instance, whose elements lie where `layout` says.
 
     Raises
     ------
@@ -37,8 +53,8 @@ def checked_header(encoded: Encoded) -> InstanceHeader:
     _require_uid(encoded.instance_uid)
     checked_uid(encoded.sop_class_uid, "SOP Class UID")
     checked_uid(encoded.transfer_syntax_uid, "Transfer Syntax UID")
-    layout = scan(encoded.dataset, encoded.transfer_syntax_uid)
-    header = header_of(read_dataset(encoded.part10() + _without_pixels(encoded, layout)))
+    dataset = read_dataset(encoded.part10() + _without_pixels(encoded, layout))
+    header = header_of(dataset)
     if header.instance_uid != encoded.instance_uid:
         msg = "the SOP Instance UID of the data set is not the one of the command"
         raise InstanceMismatch(msg)
@@ -46,7 +62,7 @@ def checked_header(encoded: Encoded) -> InstanceHeader:
         msg = "the SOP Class UID of the data set is not the one of the command"
         raise SopClassMismatch(msg)
     _require_whole_pixels(header, layout)
-    return header
+    return Checked(header=header, dataset=dataset)
 
 
 def _require_uid(instance_uid: str) -> None:

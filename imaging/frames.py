@@ -103,7 +103,11 @@ def headers_of(
     MalformedInstance
         See `imaging.header.header_of`.
     """
-    whole = header_of(ds, path=path, pixels_at=pixels_at)
+    return frames_of(header_of(ds, path=path, pixels_at=pixels_at), ds)
+
+
+def frames_of(whole: InstanceHeader, ds: Dataset) -> tuple[InstanceHeader, ...]:
+    """Return the same from the header of the instance and its data set."""
     per_frame = items(ds, "PerFrameFunctionalGroupsSequence")
     if not per_frame or len(per_frame) != whole.image.frames:
         return (whole,)

@@ -36,11 +36,13 @@ class Row:
 class Lean:
     """How a stack leans.
 
-    `angle_deg` lies between the line of first pixels and the normal; `astray_mm` is how far the
-    slice farthest from that line lies beside it.
+    `angle_deg` lies between the line of first pixels and the normal, and `shift_mm` is how far it
+    moves the last slice against the first; `astray_mm` is how far the slice farthest from that
+    line lies beside it.
     """
 
     angle_deg: float
+    shift_mm: float
     astray_mm: float
 
 
@@ -103,8 +105,10 @@ def lean_of(row: Row) -> Lean:
     along = row.places_mm - row.places_mm[0]
     axis = (positions[-1] - positions[0]) / along[-1]
     line = positions[0] + np.outer(along, axis)
+    slope = float(np.linalg.norm(axis - normal))
     return Lean(
-        angle_deg=float(np.degrees(np.arctan(np.linalg.norm(axis - normal)))),
+        angle_deg=float(np.degrees(np.arctan(slope))),
+        shift_mm=slope * float(along[-1]),
         astray_mm=float(np.linalg.norm(positions - line, axis=1).max()),
     )
 

@@ -217,11 +217,11 @@ def _stack(row: Row, tolerances: Tolerances) -> Part:
     if why := why_uneven(row, tolerances):
         return Unusable(instances=row.headers, reason=why)
     lean = lean_of(row)
-    source = _grid(row)
-    leans = lean.angle_deg > tolerances.square_deg
-    grid = squared(source) if leans else source
     if why := _why_crooked(row, lean, tolerances):
         return Unusable(instances=row.headers, reason=why)
+    source = _grid(row)
+    leans = lean.angle_deg > tolerances.square_deg and lean.shift_mm > _beside_mm(row, tolerances)
+    grid = squared(source) if leans else source
     return Stack(
         instances=row.headers,
         grid=grid,
@@ -233,20 +233,25 @@ def _stack(row: Row, tolerances: Tolerances) -> Part:
 def _why_crooked(row: Row, lean: Lean, tolerances: Tolerances) -> Reason | None:
     if lean.angle_deg > tolerances.most_tilt_deg:
         return reason("TILTED", angle_deg=lean.angle_deg)
-    pixel_mm = min(row.headers[0].image.pixel_spacing_mm or (0.0,))
-    if lean.astray_mm > max(tolerances.uneven_mm, tolerances.beside_fraction * pixel_mm):
+    if lean.astray_mm > _beside_mm(row, tolerances):
         return reason("NOT_ALIGNED", astray_mm=lean.astray_mm)
     return None
+
+
+def _beside_mm(row: Row, tolerances: Tolerances) -> float:
+    """Return how far a slice may lie beside its place: what rounding of positions does."""
+    pixel_mm = min(row.headers[0].image.pixel_spacing_mm or (0.0,))
+    return max(tolerances.uneven_mm, tolerances.beside_fraction * pixel_mm)
 
 
 def _grid(row: Row) -> Grid:
     first = row.headers[0].image
     between_rows, between_columns = first.pixel_spacing_mm or (1.0, 1.0)
     positions = positions_of((row.headers[0], row.headers[-1]))
-    orientation = np.array(first.orientation)
+    column, row_axis = np.array(first.orientation).reshape(2, 3)
     affine = np.eye(4)
-    affine[:3, 0] = orientation[:3] * between_columns
-    affine[:3, 1] = orientation[3:] * between_rows
+    affine[:3, 0] = column / np.linalg.norm(column) * between_columns
+    affine[:3, 1] = row_axis / np.linalg.norm(row_axis) * between_rows
     affine[:3, 2] = (positions[1] - positions[0]) / (len(row.headers) - 1)
     affine[:3, 3] = positions[0]
     return Grid(

@@ -25,6 +25,7 @@ class Tolerances:
         `uneven_fraction` of the gap, where that is more.
     square_deg
         A stack that leans less than this is square: the top of 200 mm moves by less than 0.7 mm.
+        So is one whose last slice moves by less than a slice may lie beside the others.
     most_tilt_deg
         A stack that leans more is refused, less is straightened: gantries tilt by up to 30 degrees.
     beside_fraction

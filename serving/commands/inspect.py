@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,17 +12,24 @@ from typing import Any
 import numpy as np
 
 from imaging.errors import NotFound, PixelsUnreadable
-from imaging.frames import headers_of
-from imaging.header import InstanceHeader, read_dataset, read_part10
+from imaging.header import InstanceHeader
+from imaging.needs import plane
 from imaging.picture import Picture
 from imaging.read import stored_values
-from imaging.stack import Part, Unusable, stacks_of
+from imaging.reasons import Reason
+from imaging.sentences import Value
+from imaging.stack import Part, Stack, Unusable, stacks_of
 from imaging.tolerances import DEFAULT, Tolerances
 from serving.commands.tables import empty_table, output
 from serving.folder import Found, Skipped, read_folder
 
 _Series = dict[str, tuple[InstanceHeader, ...]]
 _PLACES = 6
+_LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
+# Refusals of slices that were found in order: only how they stand is wrong.
+_IN_ORDER = frozenset((
+    "FEW_SLICES", "DUPLICATE_SLICES", "MISSING_SLICES", "UNEVEN_SPACING", "TILTED", "NOT_ALIGNED",
+))  # fmt: skip
 
 
 def inspect(
@@ -54,11 +62,7 @@ def _add(instances: _Series, item: Found) -> None:
     if uid in instances:
         print(f"skipped {item.path}: a second copy of an instance", file=sys.stderr)
         return
-    # Headers come from what would be stored, where an emptied identity was replaced; pixels
-    # from the file.
-    ds = read_dataset(item.encoded.part10() + item.encoded.dataset)
-    at = read_part10(item.path).pixels_at
-    instances[uid] = headers_of(ds, path=item.path, pixels_at=at)
+    instances[uid] = item.headers
 
 
 def _parts(instances: _Series, tolerances: Tolerances) -> tuple[Part, ...]:
@@ -66,9 +70,13 @@ def _parts(instances: _Series, tolerances: Tolerances) -> tuple[Part, ...]:
 
 
 def _entry(series_uid: str, parts: Sequence[Part], *, digest: bool) -> dict[str, Any]:
+    series, study = parts[0].instances[0].series, parts[0].instances[0].study
     return {
         "series_uid": series_uid,
-        "modality": parts[0].instances[0].series.modality,
+        "study_uid": study.study_uid,
+        "modality": series.modality,
+        "number": series.number,
+        "description": series.description,
         "stacks": [_part(part) | (_digest(part) if digest else {}) for part in parts],
     }
 
@@ -76,16 +84,38 @@ def _entry(series_uid: str, parts: Sequence[Part], *, digest: bool) -> dict[str,
 def _part(part: Part) -> dict[str, Any]:
     shared = {"name": part.name, "instances": len({h.instance_uid for h in part.instances})}
     if isinstance(part, Unusable):
-        refused = {"usable": False, "reason": part.reason.code, "detail": part.reason.text}
-        return refused | shared | (_picture(part.picture) if part.picture else {})
+        why = part.reason
+        refused = {"usable": False, "reason": why.code, "detail": why.text}
+        numbers = {name: _finite(value) for name, value in why.numbers}
+        more = {"detail_zh": why.text_zh, "numbers": numbers}
+        return refused | more | shared | (_picture(part.picture) if part.picture else {})
+    return {"usable": True, **_grid(part), **_notes(part.notes), **shared}
+
+
+def _finite(value: Value) -> Value | None:
+    """JSON has no infinities and nothing that is not a number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _grid(stack: Stack) -> dict[str, Any]:
+    """Describe where the voxels are; affines take (column, row, slice, 1)."""
+    source = stack.source_grid
     return {
-        "usable": True,
-        "shape": list(part.grid.shape),
-        "spacing_mm": [round(mm, _PLACES) for mm in part.grid.spacing_mm],
-        "affine_lps": part.grid.affine.tolist(),
-        "notes": [note.text for note in part.notes],
-        **({"source_affine_lps": part.source_grid.affine.tolist()} if part.source_grid else {}),
-        **shared,
+        "shape": list(stack.grid.shape),
+        "spacing_mm": [round(mm, _PLACES) for mm in stack.grid.spacing_mm],
+        "plane": plane(stack.grid),
+        "affine_lps": stack.grid.affine.tolist(),
+        "affine_ras": (_LPS_TO_RAS @ stack.grid.affine).tolist(),
+        "frame_of_reference_uid": stack.grid.frame_of_reference_uid,
+        **({"source_shape": list(source.shape)} if source else {}),
+        **({"source_affine_lps": source.affine.tolist()} if source else {}),
+    }
+
+
+def _notes(notes: Sequence[Reason]) -> dict[str, Any]:
+    return {
+        "notes": [note.text for note in notes],
+        "note_codes": [note.code for note in notes],
     }
 
 
@@ -99,8 +129,11 @@ def _picture(picture: Picture) -> dict[str, Any]:
 
 
 def _digest(part: Part) -> dict[str, Any]:
-    """Hash the stored values in slice order, C order, little endian of the stored type."""
-    if isinstance(part, Unusable) and part.picture is None:
+    """Hash the stored values in slice order, C order, little endian of the stored type.
+
+    What is no stack has an order when it is one image, or slices along one normal.
+    """
+    if isinstance(part, Unusable) and part.picture is None and part.reason.code not in _IN_ORDER:
         return {}
     try:
         return {"stored_sha256": _sha256(part.instances)}

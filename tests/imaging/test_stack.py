@@ -46,6 +46,15 @@ def test_slices_in_any_order_give_the_grid_they_were_made_on(plane, turn_deg):
     assert stack.grid.spacing_mm == pytest.approx((2.5, 0.7, 0.9), abs=1e-5)
 
 
+def test_directions_written_with_few_digits_are_unit_vectors():
+    affine = placed("axial", (2.0, 0.5, 0.5), turn_deg=10.0)
+    images = mr_series(SHAPE, affine)
+    for image in images:
+        image.ImageOrientationPatient = [round(float(v), 3) for v in image.ImageOrientationPatient]
+    (stack,) = parts(images)
+    np.testing.assert_allclose(np.linalg.norm(stack.grid.affine[:3, :2], axis=0), 0.5, atol=1e-12)
+
+
 def test_missing_slices_are_named_by_their_positions():
     images = mr_series(SHAPE, placed("axial", (2.0, 1.0, 1.0), origin_mm=(0.0, 0.0, 100.0)))
     del images[2:4]

@@ -11,11 +11,12 @@ from pydicom import dcmread
 
 from imaging.frames import read_headers
 from imaging.geometry import Grid
+from imaging.header import header_of
 from imaging.read import load_volume
 from imaging.seg import segmentation
 from imaging.stack import Stack, Unusable, stacks_of
 from imaging.tilt import mask_on_source, on_source, source_plane, squared
-from tests.builders import ct_series, report_on, save
+from tests.builders import ct_series, placed, report_on, save
 
 SHAPE = (10, 64, 48)
 GAP, PIXEL = 5.0, 0.8
@@ -77,6 +78,18 @@ def test_the_note_gives_the_angle_and_the_slices_stay_the_stored_ones(tmp_path):
     assert "18.5 degrees" in stack.notes[0].text
     np.testing.assert_allclose(stack.source_grid.affine, leaning(18.5), atol=1e-4)
     assert stack.grid.shape[0] == len(stack.instances) == SHAPE[0]
+
+
+def test_rounded_positions_of_a_short_stack_are_no_tilt():
+    """0.03 mm over 4 mm are 0.4 degrees, and yet no slice is out of its place."""
+    images = ct_series((8, 12, 10), placed("axial", (0.6, 0.5, 0.5)))
+    for number, image in enumerate(images):
+        x, y, z = image.ImagePositionPatient
+        image.ImagePositionPatient = [x + 0.03 * (number / 7), y, z]
+    (stack,) = stacks_of([header_of(image) for image in images])
+    assert isinstance(stack, Stack)
+    assert stack.source_grid is None
+    assert stack.notes == ()
 
 
 @pytest.mark.parametrize("tilt", [18.5, 7.0])

@@ -33,8 +33,21 @@ COMMANDS = (
     ["models", "show"],
     ["models", "remove"],
 )
-USABLE = {"usable", "name", "shape", "spacing_mm", "affine_lps", "instances", "notes"}
-UNUSABLE = {"usable", "name", "instances", "reason", "detail"}
+SERIES = {"series_uid", "study_uid", "modality", "number", "description", "stacks"}
+USABLE = {
+    "usable",
+    "name",
+    "instances",
+    "shape",
+    "spacing_mm",
+    "plane",
+    "affine_lps",
+    "affine_ras",
+    "frame_of_reference_uid",
+    "notes",
+    "note_codes",
+}
+UNUSABLE = {"usable", "name", "instances", "reason", "detail", "detail_zh", "numbers"}
 # pynetdicom leaves a socket that could not connect to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -85,14 +98,15 @@ def test_inspect_tells_geometry(wetread, tmp_path: Path):
     save(images, tmp_path / "in")
     (series,), err = inspected(wetread, tmp_path / "in")
     assert err == ""
-    assert set(series) == {"series_uid", "modality", "stacks"}
+    assert set(series) == SERIES
     assert (series["series_uid"], series["modality"]) == (images[0].SeriesInstanceUID, "MR")
     (stack,) = series["stacks"]
     assert set(stack) == USABLE
     assert (stack["usable"], stack["shape"], stack["instances"]) == (True, [7, 12, 10], 7)
     assert stack["spacing_mm"] == [1.5, 1.0, 0.5]
     assert np.allclose(stack["affine_lps"], affine, atol=1e-4)
-    assert stack["notes"] == []
+    assert np.allclose(stack["affine_ras"], np.diag([-1, -1, 1, 1]) @ affine, atol=1e-4)
+    assert (stack["plane"], stack["notes"], stack["note_codes"]) == ("sagittal", [], [])
 
 
 def test_inspect_tells_why_not(wetread, tmp_path: Path):
@@ -108,6 +122,9 @@ def test_inspect_tells_why_not(wetread, tmp_path: Path):
         assert set(each[0]) == UNUSABLE
         assert each[0]["detail"]
         assert each[0]["usable"] is False
+    numbers = stacks["MR"][0]["numbers"]
+    assert (numbers["missing"], numbers["positions_mm"]) == (1, [-26.0])
+    assert "缺 1 层" in stacks["MR"][0]["detail_zh"]
 
 
 def test_inspect_skips_rubbish_by_name(wetread, tmp_path: Path):

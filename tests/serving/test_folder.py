@@ -1,10 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from dicom_node.part10 import encoded_of
+from imaging.read import stored_values
 from serving.folder import Found, Skipped, read_folder
-from tests.builders import save
+from tests.builders import mr_series, save
 from tests.serving.bench import mr
 
 
@@ -82,6 +86,50 @@ def test_a_dicomdir_like_object_without_an_image_is_no_crash(tmp_path):
     ds.save_as(path)
     (found,) = read_folder(tmp_path)
     assert isinstance(found, Found)
+
+
+BARE = {
+    "explicit": (ExplicitVRLittleEndian, False),
+    "implicit": (ImplicitVRLittleEndian, False),
+    "only the preamble is missing": (ExplicitVRLittleEndian, True),
+    "the same, implicit": (ImplicitVRLittleEndian, True),
+}
+
+
+@pytest.mark.parametrize(("syntax", "meta"), BARE.values(), ids=BARE)
+def test_files_without_preamble_are_read(tmp_path, syntax, meta):
+    values = np.arange(5 * 16 * 16).reshape(5, 16, 16)
+    whole, bare = tmp_path / "whole", tmp_path / "bare"
+    bare.mkdir()
+    for path in save(mr_series((5, 16, 16), voxels=values), whole):
+        ds = dcmread(path)
+        ds.file_meta.TransferSyntaxUID = syntax
+        ds.save_as(path, enforce_file_format=True)
+        raw = path.read_bytes()
+        (bare / path.name).write_bytes(raw[132:] if meta else encoded_of(raw).dataset)
+    found = list(read_folder(bare))
+    assert all(isinstance(item, Found) for item in found), found
+    headers = [header for item in found for header in item.headers]
+    assert {header.transfer_syntax_uid for header in headers} == {syntax}
+    np.testing.assert_array_equal(stored_values(headers), values)
+
+
+def test_a_dicomdir_is_skipped_by_name(tmp_path):
+    (path,) = save(mr()[:1], tmp_path)
+    ds = dcmread(path)
+    ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    ds.save_as(tmp_path / "DICOMDIR", enforce_file_format=False)
+    found = read(tmp_path)
+    assert isinstance(found[path.name], Found)
+    assert "DICOMDIR" in found["DICOMDIR"].why
+
+
+def test_a_large_file_that_is_not_dicom_is_not_read_whole(tmp_path):
+    path = tmp_path / "video.mkv"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    (skipped,) = read_folder(tmp_path)
+    assert isinstance(skipped, Skipped)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,25 @@ def test_what_is_no_volume_is_refused_with_its_reason(shared_data, capsys, name,
     assert not any(stack["usable"] for stack in stacks)
 
 
+@pytest.mark.parametrize("name", ["ct_head_ge_tilt", "short_series/failing/sliceincrement/001"])
+def test_slices_that_stand_wrongly_have_a_digest_in_their_order(shared_data, capsys, name):
+    path = shared_data / name
+    beside = path.parent / "001_truth.json"
+    truth = json.loads((beside if beside.exists() else path / "truth.json").read_text())
+    (stack,) = inspected(path, capsys)
+    assert stack["usable"] is False
+    assert stack["stored_sha256"] == truth["stored_sha256_sorted_le"]
+
+
+def test_a_number_that_is_none_is_null(tmp_path, capsys):
+    save(mr_series((4, 6, 6), RescaleSlope="2"), tmp_path)
+    (stack,) = inspected(tmp_path, capsys)
+    assert (stack["reason"], stack["numbers"]) == (
+        "HALF_RESCALE",
+        {"slope": 2.0, "intercept": None},
+    )
+
+
 def test_a_mosaic_is_refused_by_name(shared_data, tmp_path, capsys):
     for path in (shared_data / "not_a_volume").glob("uih_mosaic_*.dcm"):
         (tmp_path / path.name).symlink_to(path)
