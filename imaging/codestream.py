@@ -69,6 +69,9 @@ def checked(data: bytes, form: FrameFormat, coding: Coding) -> int:
             f"the header allocates {form.bits_allocated}"
         )
         raise PixelsUnreadable(msg)
+    if form.shift and declared.precision > form.bits_stored:
+        msg = f"the {coding.value} codestream does not tell which {form.bits_stored} bits are meant"
+        raise PixelsUnreadable(msg)
     if coding is not Coding.JPEG_2000 and not _END.search(data):
         # JPEG decoders fill up what is missing with grey, a JPEG-LS decoder took 13 s to notice
         msg = f"the {coding.value} codestream is cut off"

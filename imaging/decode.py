@@ -13,9 +13,11 @@ import numpy as np
 from imaging.codestream import checked
 from imaging.encodings import Coding, encoding_of
 from imaging.errors import PixelsUnreadable
-from imaging.frame_format import FrameFormat, Stored, fitted
+from imaging.frame_format import FrameFormat, Stored, fitted, unpacked
 
 _YBR = ("YBR_FULL", "YBR_FULL_422")
+_BYTE = 8
+_CONTAINERS = (Coding.RLE, Coding.DEFLATED_FRAME)
 
 
 def decode(data: bytes, form: FrameFormat) -> Stored:
@@ -32,6 +34,8 @@ def decode(data: bytes, form: FrameFormat) -> Stored:
     form.check()
     coding = encoding_of(form.transfer_syntax_uid).coding
     bits = checked(data, form, coding)
+    # A codec of so many bits as are stored knows no place in the allocated ones.
+    shift = form.shift if coding in _CONTAINERS else 0
     try:
         samples = _DECODERS[coding](data, form)
     except MemoryError as error:
@@ -45,7 +49,7 @@ def decode(data: bytes, form: FrameFormat) -> Stored:
         raise PixelsUnreadable(msg)
     if samples.dtype.itemsize == form.dtype.itemsize:
         samples = samples.view(form.dtype)
-    return fitted(samples.astype(form.dtype, copy=False), bits)
+    return fitted(samples.astype(form.dtype, copy=False), bits, shift)
 
 
 def _jpeg(data: bytes, form: FrameFormat) -> Stored:
@@ -74,11 +78,15 @@ def _rle(data: bytes, form: FrameFormat) -> Stored:
 
 
 def _deflated_frame(data: bytes, form: FrameFormat) -> Stored:
+    packed = form.bits_allocated == 1
+    size = -(-form.nbytes // _BYTE) if packed else form.nbytes
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    plain = stream.decompress(data, form.nbytes + 2)  # one byte of padding, and one too many
-    if len(plain) > form.nbytes + 1:
-        msg = f"the frame holds more than {form.nbytes} bytes"
+    plain = stream.decompress(data, size + 2)  # one byte of padding, and one too many
+    if len(plain) > size + 1:
+        msg = f"the frame holds more than {size} bytes"
         raise ValueError(msg)
+    if packed and len(plain) >= size:
+        return unpacked(np.frombuffer(plain, np.uint8), 0, form)
     return _shaped(plain, form, form.shape)
 
 

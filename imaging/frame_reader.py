@@ -55,7 +55,7 @@ class FrameReader:
             return self._decoder.decode(file.codestream(frame), form)
         plane = self._buffer(form)
         file.read_native(frame, plane)
-        return fitted(_samples_last(plane, form), form.bits_stored)
+        return fitted(_samples_last(plane, form), form.bits_stored, form.shift)
 
     def _opened(self, header: InstanceHeader) -> PixelFile:
         if self._file is None or self._uid != header.instance_uid or self._file.path != header.path:

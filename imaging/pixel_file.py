@@ -2,16 +2,17 @@
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRLittleEndian
 
 from imaging.deflated import body
 from imaging.encodings import Coding, encoding_of
 from imaging.errors import MalformedInstance, PixelsUnreadable
-from imaging.frame_format import FrameFormat, Stored
+from imaging.frame_format import FrameFormat, Stored, unpacked
 from imaging.header import InstanceHeader
 from imaging.scan import PIXEL_DATA, inflate, scan
 
@@ -24,6 +25,8 @@ _MAX_HEADER = 16 << 20  # of a deflated data set, before its pixels
 _MAX_INFLATED = 1 << 30
 _CUT = "the file ends within the pixel data"
 _NONE = "the instance has no pixel data"
+_SHARED_COLOURS = ("YBR_FULL_422", "YBR_PARTIAL_422")
+_BYTE = 8
 _CODESTREAM_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51")
 
 
@@ -65,6 +68,7 @@ class PixelFile:
             self.format = _format(header, floating=element.tag in _FLOATS)
             words = element.words and self._encoding.big_endian
             self._swapped = words and self.format.dtype.itemsize == 1
+            self._shared = False
             self._fragments: tuple[tuple[_Fragment, ...], ...] = ()
             if self._encoding.coding is not Coding.NATIVE:
                 self._fragments = self._by_frame()
@@ -86,21 +90,37 @@ class PixelFile:
     def read_native(self, frame: int, out: Stored) -> None:
         """Read the samples of a frame into an array of `FrameFormat.nbytes` bytes."""
         self._within(frame)
-        at = self._value + frame * self.format.nbytes
-        if self._swapped:
-            out.reshape(-1)[...] = self._from_words(at)
-            return
-        self._source.read_into(at, out.reshape(-1).view(np.uint8).data)
-        if self._encoding.big_endian:
-            out.byteswap(inplace=True)
+        bits, form = self._frame_bits(), self.format
+        first, spare = divmod(frame * bits, _BYTE)
+        if form.bits_allocated == 1:
+            packed = self._bytes(first, -(-(spare + bits) // _BYTE))
+            out[...] = unpacked(packed, spare, form)
+        elif self._shared:
+            out[...] = _whole_colours(self._bytes(first, bits // _BYTE), form)
+        elif self._swapped:
+            out.reshape(-1).view(np.uint8)[...] = self._bytes(first, form.nbytes)
+        else:
+            self._source.read_into(self._value + first, out.reshape(-1).view(np.uint8).data)
+            if self._encoding.big_endian:
+                out.byteswap(inplace=True)
 
-    def _from_words(self, at: int) -> Stored:
-        """Return samples of 8 bits that were written as big-endian words (PS3.5 A.3, VR OW)."""
-        first = at - (at - self._value) % 2
-        length = at + self.format.nbytes - first
-        words = np.frombuffer(self._source.read(first, length + length % 2), ">u2")
-        samples = words.astype("<u2").view(self.format.dtype)
-        return samples[at - first : length]
+    def _bytes(self, at: int, length: int) -> NDArray[np.uint8]:
+        """Return bytes of the pixel data; they may have been written as big-endian words.
+
+        Such words are how OW holds samples of 8 bits and of 1 bit (PS3.5 A.3).
+        """
+        if not self._swapped:
+            return np.frombuffer(self._source.read(self._value + at, length), np.uint8)
+        odd = at % 2
+        whole = odd + length + (odd + length) % 2
+        words = np.frombuffer(self._source.read(self._value + at - odd, whole), np.uint16)
+        return words.byteswap().view(np.uint8)[odd : odd + length]
+
+    def _frame_bits(self) -> int:
+        """Bits of one native frame as it lies in the file; frames follow without a gap."""
+        form = self.format
+        samples = 2 if self._shared else form.samples
+        return form.rows * form.columns * samples * form.bits_allocated
 
     def codestream(self, frame: int) -> bytes:
         """Return the compressed bytes of a frame."""
@@ -128,16 +148,29 @@ class PixelFile:
         return _Element(tag=tag, value=at + len(head), length=length, words=words)
 
     def _check_length(self) -> None:
-        expected = self.format.nbytes * self._frames
+        """Compare the length of native pixel data with what the header asks for.
+
+        Some write whole colours under the name of shared ones, so that the length decides.
+        """
+        if self._length == _UNDEFINED:
+            msg = "the pixel data are of undefined length, and yet not compressed"
+            raise PixelsUnreadable(msg)
+        whole = self._expected()
+        if self.format.photometric in _SHARED_COLOURS and self._length < whole:
+            self._shared = self.format.columns % 2 == 0 and self.format.dtype.itemsize == 1
+            self.format = replace(self.format, planar=self.format.planar and not self._shared)
+        expected = self._expected()
         # One byte of padding is the rule; a row is what careless senders add.
         spare = max(1, self.format.nbytes // self.format.rows)
-        if self._length == _UNDEFINED or not 0 <= self._length - expected <= spare:
-            found = "of undefined length" if self._length == _UNDEFINED else f"{self._length} bytes"
-            msg = f"the pixel data are {found}, the header asks for {expected}"
+        if not 0 <= self._length - expected <= spare:
+            msg = f"the pixel data are {self._length} bytes, the header asks for {expected}"
             raise PixelsUnreadable(msg)
         if self._value + self._length > self._source.size:
             msg = f"the file ends {self._value + self._length - self._source.size} bytes too early"
             raise PixelsUnreadable(msg)
+
+    def _expected(self) -> int:
+        return -(-self._frame_bits() * self._frames // _BYTE)
 
     def _by_frame(self) -> tuple[tuple[_Fragment, ...], ...]:
         if self._length != _UNDEFINED:
@@ -238,9 +271,8 @@ def _inflated(header: InstanceHeader, raw: bytes) -> tuple[int, int | None]:
 
 def _format(header: InstanceHeader, *, floating: bool) -> FrameFormat:
     image = header.image
-    if image.high_bit is not None and image.high_bit + 1 != image.bits_stored and not floating:
-        msg = f"{image.bits_stored} bits are stored below high bit {image.high_bit}"
-        raise PixelsUnreadable(msg)
+    stored = (image.bits_allocated if floating else image.bits_stored) or 0
+    lowest = 0 if floating or image.high_bit is None else image.high_bit + 1 - stored
     form = FrameFormat(
         transfer_syntax_uid=header.transfer_syntax_uid,
         photometric=image.photometric,
@@ -248,10 +280,18 @@ def _format(header: InstanceHeader, *, floating: bool) -> FrameFormat:
         columns=image.columns or 0,
         samples=image.samples,
         bits_allocated=image.bits_allocated or 0,
-        bits_stored=(image.bits_allocated if floating else image.bits_stored) or 0,
+        bits_stored=stored,
         signed=image.signed,
         planar=image.planar,
         floating=floating,
+        shift=lowest,
     )
     form.check()
     return form
+
+
+def _whole_colours(shared: NDArray[np.uint8], form: FrameFormat) -> Stored:
+    """Colours for each pixel from Y Y Cb Cr for every two (PS3.3 C.7.6.3.1.2, YBR_FULL_422)."""
+    pairs = shared.reshape(-1, 4)
+    whole = pairs[:, [0, 2, 3, 1, 2, 3]]
+    return whole.view(form.dtype).reshape(form.shape)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from threading import Event
 
@@ -56,7 +57,8 @@ def stored_values(
 ) -> Stored:
     """Return the stored values of images of one size, (image, row, column), little endian.
 
-    The type is that of the samples, widened where images of a series differ.
+    The type is that of the samples, widened where images of a series differ. A multi-frame
+    instance that stayed whole is as many images as it has frames.
 
     Raises
     ------
@@ -65,7 +67,8 @@ def stored_values(
     """
     limits = limits or DecodeLimits()
     with FrameReader(limits) as frames:
-        formats = {frames.format(header) for header in headers}
+        formats = {frames.format(header) for header in headers}  # before frames are believed
+    headers = [frame for header in headers for frame in _frames(header)]
     if len({form.shape for form in formats}) > 1:
         msg = "the images are of different sizes"
         raise PixelsUnreadable(msg)
@@ -77,6 +80,14 @@ def stored_values(
 
     _each(headers, place, limits)
     return values
+
+
+def _frames(header: InstanceHeader) -> Iterator[InstanceHeader]:
+    """Yield the images of an instance."""
+    if header.frame is not None or header.image.frames == 1:
+        yield header
+    else:
+        yield from (replace(header, frame=number) for number in range(header.image.frames))
 
 
 def _notes(stack: Stack) -> Iterator[Reason]:

@@ -131,9 +131,11 @@ def _picture(picture: Picture) -> dict[str, Any]:
 def _digest(part: Part) -> dict[str, Any]:
     """Hash the stored values in slice order, C order, little endian of the stored type.
 
-    What is no stack has an order when it is one image, or slices along one normal.
+    What is no stack has an order when it is one instance, or slices along one normal.
     """
-    if isinstance(part, Unusable) and part.picture is None and part.reason.code not in _IN_ORDER:
+    one = len({header.instance_uid for header in part.instances}) == 1
+    ordered = isinstance(part, Stack) or part.reason.code in _IN_ORDER or one
+    if not (ordered and part.instances[0].image.rows):
         return {}
     try:
         return {"stored_sha256": _sha256(part.instances)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.encaps import encapsulate
 
 from serving.commands.inspect import inspect
 from tests.builders import mr_series, save
@@ -119,6 +120,35 @@ def test_stacks_of_one_series_have_names_and_digests_of_their_own(tmp_path, caps
     assert [stack["instances"] for stack in stacks] == [1, 1]
     for stack, values in zip(stacks, (first, second), strict=True):
         assert stack["stored_sha256"] == sha256(values.astype("<u2")).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("transfer_syntax_colour/TestPattern_Palette.dcm", "NOT_GREYSCALE"),
+        ("transfer_syntax_colour/TestPattern_RGB.dcm", "NOT_GREYSCALE"),
+        ("seg_sr_rt/dcmqi/segmentations/liver.dcm", "FOREIGN_OBJECT"),
+    ],
+)
+def test_a_refused_instance_has_its_digest_too(shared_data, tmp_path, capsys, name, reason):
+    """Colours, and frames of 1 bit in the order of the file."""
+    (tmp_path / "a.dcm").symlink_to(shared_data / name)
+    (stack,) = inspected(tmp_path, capsys)
+    pixels = dcmread(shared_data / name).pixel_array
+    assert stack["reason"] == reason
+    assert stack["stored_sha256"] == sha256(np.ascontiguousarray(pixels)).hexdigest()
+
+
+def test_the_frame_count_of_a_refused_instance_is_not_believed(tmp_path, capsys):
+    (image,) = mr_series((1, 6, 6))
+    image.NumberOfFrames = 2**31 - 1
+    image.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.5"
+    image.PixelData = encapsulate([image.PixelData])
+    save([image], tmp_path)
+    (stack,) = inspected(tmp_path, capsys)
+    assert stack["reason"] == "MULTIFRAME"
+    assert stack["stored_sha256"] is None
+    assert "2147483647 frames" in stack["unreadable"]
 
 
 def test_without_digest_no_pixel_is_read(tmp_path, capsys):
