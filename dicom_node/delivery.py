@@ -1,4 +1,4 @@
-"""Bringing instances to a peer: one attempt, and the proof that they are there."""
+"""Bringing instances to a peer by C-STORE: one attempt, and the proof that they are there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,45 +12,13 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
 from dicom_node.checks import NATIVE
+from dicom_node.outcome import SOP_CLASS_NOT_SUPPORTED, SendOutcome, outcome_of
 from dicom_node.peers import Peer
 from dicom_node.scu import Timeouts, association, problem, stored_instances
 from imaging.findings import ObjectRef
 from imaging.identity import AETitle
 
-_SUCCESS = 0x0000
-_WARNING_FIRST, _WARNING_LAST = 0xB000, 0xBFFF  # stored, with remarks
-_SOP_CLASS_NOT_SUPPORTED = 0x0122
-_DUPLICATE_INSTANCE = 0x0111  # it is there already, as a query will show
-_PASSING = frozenset({0x0110, _DUPLICATE_INSTANCE})  # 0110: processing failure
-_PERMANENT = (range(0x0100, 0x0200), range(0xA900, 0xAA00), range(0xC000, 0xD000))
-_WORDS = {_SOP_CLASS_NOT_SUPPORTED: "the destination does not take this kind of object"}
 _MOST_CONTEXTS = 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendOutcome:
-    """What became of each instance: its C-STORE status, ``None`` without an answer.
-
-    `statuses` is empty when there was no association. `text` says what went wrong, and is empty
-    when nothing did.
-    """
-
-    statuses: Mapping[str, int | None]
-    text: str
-
-    @property
-    def stored(self) -> frozenset[str]:
-        """What the peer says it has taken."""
-        return frozenset(uid for uid, status in self.statuses.items() if _is_stored(status))
-
-    @property
-    def refused(self) -> frozenset[str]:
-        """What was refused for what it is, so that trying again is of no use."""
-        return frozenset(uid for uid, status in self.statuses.items() if _is_permanent(status))
-
-    def words(self, instance_uid: str) -> str:
-        """Return what the peer said about an instance."""
-        return _words(self.statuses.get(instance_uid))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +48,10 @@ def send(
         if opened.is_established:
             statuses |= _store_all(opened, files)
         elif opened.rejected_contexts:  # all of them: pynetdicom then ends the association
-            statuses = dict.fromkeys(statuses, _SOP_CLASS_NOT_SUPPORTED)
+            statuses = dict.fromkeys(statuses, SOP_CLASS_NOT_SUPPORTED)
         else:
             return SendOutcome(statuses={}, text=problem(opened))
-    return _outcome(statuses)
+    return outcome_of(statuses)
 
 
 def proof(
@@ -136,29 +104,6 @@ def _store(opened: Association, file: _File, number: int) -> int | None:
     elif takes_implicit and file.transfer_syntax_uid in NATIVE:
         answer = opened.send_c_store(dcmread(file.path), msg_id=number % 0xFFFF + 1)
     else:
-        return _SOP_CLASS_NOT_SUPPORTED
+        return SOP_CLASS_NOT_SUPPORTED
     status = answer.get("Status")
     return None if status is None else int(status)
-
-
-def _outcome(statuses: Mapping[str, int | None]) -> SendOutcome:
-    failed = [status for status in statuses.values() if not _is_stored(status)]
-    named = sorted(set(map(_words, failed)))
-    text = f"{len(failed)} of {len(statuses)} not stored: {', '.join(named)}" if failed else ""
-    return SendOutcome(statuses=statuses, text=text)
-
-
-def _words(status: int | None) -> str:
-    if status is None:
-        return "no answer"
-    return f"status {status:04X}" + (f" ({_WORDS[status]})" if status in _WORDS else "")
-
-
-def _is_stored(status: int | None) -> bool:
-    return status is not None and (status == _SUCCESS or _WARNING_FIRST <= status <= _WARNING_LAST)
-
-
-def _is_permanent(status: int | None) -> bool:
-    if status is None or status in _PASSING:
-        return False
-    return any(status in statuses for statuses in _PERMANENT)

@@ -131,15 +131,19 @@ def association(
     ae.implementation_version_name = IMPLEMENTATION_VERSION
     ae.connection_timeout = waits.connect_s
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = waits.reply_s
-    opened = ae.associate(
-        peer.host,
-        peer.port,
-        contexts=list(contexts),
-        ae_title=peer.ae_title,
-        max_pdu=LARGEST_PDU,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _prepare), *handlers],
-        ext_neg=list(negotiation),
-    )
+    try:
+        opened = ae.associate(
+            peer.host,
+            peer.port,
+            contexts=list(contexts),
+            ae_title=peer.ae_title,
+            max_pdu=LARGEST_PDU,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _prepare), *handlers],
+            ext_neg=list(negotiation),
+        )
+    except OSError:  # its name has no address
+        yield Association(ae, "requestor")
+        return
     if opened.is_established:
         _pause_reactor(opened)
     try:
@@ -167,7 +171,7 @@ def problem(opened: Association) -> str:
         return f"the peer refused the association: {answer.reason_str}" if answer else "refused"
     if opened.is_aborted:
         return "the association was aborted or the peer cannot be reached"
-    return "the peer cannot be reached"
+    return "the peer cannot be reached: its host name has no address"
 
 
 @contextmanager

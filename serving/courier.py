@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from dicom_node.archive import Archive
-from dicom_node.delivery import SendOutcome, send
 from dicom_node.index import Index
+from dicom_node.outcome import SendOutcome
 from dicom_node.peers import Peer
-from dicom_node.scu import Timeouts, echo
+from dicom_node.scu import Timeouts
 from dicom_node.transactions import Transactions
+from dicom_node.ways import Destination, Way, way_to
 from serving.journal import Journal
 from serving.proofs import Proofs, Sent
 from serving.records import Delivery
 from serving.settings import Settings
 
 _log = structlog.get_logger(__name__)
+_UNKNOWN = "the destination is not configured"
 _DAY_S = 86400.0
 _MOST_DOUBLINGS = 20
 
@@ -36,7 +38,7 @@ class Courier:
         self._settings, self._index, self._archive = settings, index, archive
         self._journal = journal
         self._proofs = Proofs(settings=settings, journal=journal, transactions=transactions)
-        self._peers = {peer.name: peer for peer in settings.peers}
+        self._peers = settings.reached()
         self._title = settings.node.ae_title
         limits = settings.delivery
         self._timeouts = Timeouts(connect_s=limits.connect_s, reply_s=limits.reply_s)
@@ -45,11 +47,8 @@ class Courier:
         """Return what is wrong with the way to a destination, ``None`` when it answers."""
         peer = self._peers.get(destination)
         if peer is None:
-            return "the destination is no longer configured"
-        connect_s = self._timeouts.connect_s
-        return echo(
-            peer, ae_title=self._title, timeouts=Timeouts(connect_s=connect_s, reply_s=connect_s)
-        )
+            return _UNKNOWN
+        return self._way(peer).probe()
 
     def start_over(self, destination: str, results: list[str]) -> None:
         """Let what was refused or given up be tried anew."""
@@ -70,16 +69,17 @@ class Courier:
     def _attempt(self, destination: str, results: list[str], attempt: int) -> float | None:
         items = [d for d in self._journal.deliveries_of(results, destination) if _is_open(d)]
         peer = self._peers.get(destination)
-        if peer is None:
-            text = "the destination is no longer configured"
-            uids = [item.instance_uid for item in items]
-            self._journal.update_deliveries(uids, destination, "failed", error=text)
-            return None
-        problems = self._bring(peer, self._sent(items))
+        if peer is None:  # a slip in the settings must not end a promise
+            problems = dict.fromkeys((item.instance_uid for item in items), _UNKNOWN)
+        else:
+            problems = self._bring(peer, self._sent(items))
         since = min((item.planned_at for item in items), default=0.0)
         return self._again(problems, destination, attempt=attempt, since=since)
 
-    def _bring(self, peer: Peer, items: Sequence[Sent]) -> dict[str, str]:
+    def _way(self, peer: Destination) -> Way:
+        return way_to(peer, ae_title=self._title, timeouts=self._timeouts)
+
+    def _bring(self, peer: Destination, items: Sequence[Sent]) -> dict[str, str]:
         """Send what is due and prove what is sent; return what is left, and why, by UID."""
         due = [each for each in items if each.item.state == "waiting"]
         there = frozenset() if peer.commitment else self._proofs.listed(peer, due)
@@ -87,21 +87,22 @@ class Courier:
         problems: dict[str, str] = {}
         if due:
             paths = [self._archive.file(each.instance.path) for each in due]
-            outcome = send(peer, paths, ae_title=self._title, timeouts=self._timeouts)
-            problems = self._judge(peer, due, outcome)
-        if peer.commitment:
+            problems = self._judge(peer, due, self._way(peer).send(paths))
+        if isinstance(peer, Peer) and peer.commitment:
             uids = [each.uid for each in items]
             sent = self._sent(self._journal.deliveries_of(uids, peer.name))
             pending = [e for e in sent if e.item.state == "delivered" and _is_open(e.item)]
             problems |= self._proofs.committed(peer, pending)
         return problems
 
-    def _judge(self, peer: Peer, due: Sequence[Sent], outcome: SendOutcome) -> dict[str, str]:
+    def _judge(
+        self, peer: Destination, due: Sequence[Sent], outcome: SendOutcome
+    ) -> dict[str, str]:
         """Note what the peer took and what it refused; return what is left, and why."""
         if peer.query and not peer.commitment:
             done = self._proofs.listed(peer, due) if outcome.statuses else frozenset()
         else:
-            done, how = outcome.stored, "" if peer.commitment else "C-STORE status"
+            done, how = outcome.stored, "" if peer.commitment else self._way(peer).status
             self._journal.update_deliveries(sorted(done), peer.name, "delivered", proof=how)
         for uid in sorted(outcome.refused - done):
             text = outcome.words(uid)

@@ -8,7 +8,7 @@ import structlog
 
 from serving.sections import LogSettings
 
-_CHATTY = ("pynetdicom", "pydicom", "alembic", "dbos", "highdicom", "uvicorn.access")
+_CHATTY = ("pynetdicom", "pydicom", "alembic", "dbos", "highdicom", "uvicorn.access", "httpx")
 
 
 def configure(settings: LogSettings, *, process: str) -> None:

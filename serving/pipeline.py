@@ -280,7 +280,8 @@ class Pipeline:
 
     def _wants(self, destination: str, result: Result) -> bool:
         """Whether a destination gets this kind of object; kinds it cannot leave out always go."""
-        outputs = {p.name: p.outputs for p in self._settings.peers}.get(destination, OUTPUTS)
+        peer = self._settings.reached().get(destination)
+        outputs = peer.outputs if peer else OUTPUTS
         return result.kind.lower() not in set(OUTPUTS) - set(outputs)
 
     def _candidates(self, ticket: StudyTicket) -> tuple[Candidate, ...]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from dicom_node.commitment import Named
 from dicom_node.commitment_scu import Requester
-from dicom_node.delivery import proof
 from dicom_node.peers import Peer
 from dicom_node.records import StoredInstance
 from dicom_node.scu import Timeouts
 from dicom_node.transactions import Transactions
+from dicom_node.ways import Destination, way_to
 from imaging.findings import ObjectRef
 from serving.journal import Journal
 from serving.records import Delivery
@@ -45,7 +45,7 @@ class Proofs:
         )
         self._requester = Requester(transactions, ae_title=self._title, timeouts=self._timeouts)
 
-    def listed(self, peer: Peer, sent: Sequence[Sent], *, how: str = "C-FIND") -> frozenset[str]:
+    def listed(self, peer: Destination, sent: Sequence[Sent], *, how: str = "") -> frozenset[str]:
         """Note and return what the peer, asked by a query, says it has."""
         if not sent or not peer.query:
             return frozenset()
@@ -58,8 +58,9 @@ class Proofs:
             )
             for each in sent
         ]
-        there = proof(peer, refs, ae_title=self._title, timeouts=self._timeouts)
-        self._journal.update_deliveries(sorted(there), peer.name, "proven", proof=how)
+        way = way_to(peer, ae_title=self._title, timeouts=self._timeouts)
+        there = way.listed(refs)
+        self._journal.update_deliveries(sorted(there), peer.name, "proven", proof=how or way.how)
         return there
 
     def committed(self, peer: Peer, sent: Sequence[Sent]) -> dict[str, str]:

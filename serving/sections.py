@@ -3,17 +3,20 @@
 import re
 from dataclasses import replace
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dicom_node.peers import Peer
 from dicom_node.routing import Rule
+from dicom_node.web_peers import WebPeer
 from imaging.errors import SetupError
 from imaging.identity import AETitle, ae_title
 from imaging.sentences import Languages
 from imaging.tolerances import DEFAULT, Tolerances
 
 _LARGEST_PORT = 65535
+_LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 
 
 class Section(BaseModel):
@@ -39,6 +42,20 @@ def _reachable(peer: Peer) -> Peer:
     return replace(peer, ae_title=_title(peer.ae_title))
 
 
+def _web_reachable(peer: WebPeer) -> WebPeer:
+    parts = urlsplit(peer.url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = f"url {peer.url!r} is not that of a web service"
+        raise ValueError(msg)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        msg = "url holds more than an address and a path; a secret belongs into secret_file"
+        raise ValueError(msg)
+    if peer.has_secret() and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        msg = f"url {peer.url} would carry a secret in the clear; use https"
+        raise ValueError(msg)
+    return peer
+
+
 def _usable(rule: Rule) -> Rule:
     try:
         re.compile(rule.description)
@@ -51,6 +68,7 @@ def _usable(rule: Rule) -> Rule:
 Port = Annotated[int, Field(ge=1, le=_LARGEST_PORT)]
 Title = Annotated[AETitle, AfterValidator(_title)]
 KnownPeer = Annotated[Peer, AfterValidator(_reachable)]
+KnownWebPeer = Annotated[WebPeer, AfterValidator(_web_reachable)]
 UsableRule = Annotated[Rule, AfterValidator(_usable)]
 
 
@@ -156,7 +174,7 @@ class DeliverySettings(Section):
     longest_retry_s: float = Field(300.0, gt=0, description="waits double up to this many seconds")
     give_up_days: float = Field(14.0, gt=0, description="then the delivery is shown as failed")
     look_s: float = Field(
-        5.0, gt=0, description="how often a destination that something waits for is asked (C-ECHO)"
+        5.0, gt=0, description="how often a destination that something waits for is asked"
     )
     commitment_s: float = Field(
         60.0, gt=0, description="longest wait for a storage commitment; then a query is the proof"

@@ -8,13 +8,15 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from dicom_node.peers import Peer
+from dicom_node.ways import Destination
+from dicom_node.web_peers import WebPeer
 from imaging.errors import SetupError
 from serving.sections import (
     AnalysisSettings,
@@ -22,6 +24,7 @@ from serving.sections import (
     DeliverySettings,
     GeometrySettings,
     KnownPeer,
+    KnownWebPeer,
     LogSettings,
     NodeSettings,
     Section,
@@ -55,11 +58,14 @@ class Settings(Section):
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
     peers: tuple[KnownPeer, ...] = Field((), description="who may send, be asked, and get results")
+    web_peers: tuple[KnownWebPeer, ...] = Field(
+        (), description="DICOMweb services: results go there"
+    )
     rules: tuple[UsableRule, ...] = Field((), description="which studies, models and destinations")
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Settings":
-        names = [peer.name for peer in self.peers]
+        names = [*(peer.name for peer in self.peers), *(peer.name for peer in self.web_peers)]
         problems = [f"peer {name!r} is there twice" for name in set(names) if names.count(name) > 1]
         problems += [
             f"rule {rule.name!r}: destination {destination!r} is not a peer"
@@ -107,9 +113,14 @@ class Settings(Section):
         }
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
-    def destinations(self) -> tuple[Peer, ...]:
+    def reached(self) -> dict[str, Destination]:
+        """Whatever results may be brought to, by name."""
+        known: tuple[Destination, ...] = (*self.peers, *self.web_peers)
+        return {peer.name: peer for peer in known}
+
+    def destinations(self) -> tuple[Destination, ...]:
         """Peers that get results when no rule says otherwise."""
-        return tuple(peer for peer in self.peers if peer.deliver)
+        return tuple(peer for peer in self.reached().values() if peer.deliver)
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -138,7 +149,17 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
         msg = "\n".join([f"settings {chosen}:", *lines])
         raise SetupError(msg) from error
     folder = (chosen.resolve().parent / settings.data_folder.expanduser()).resolve()
-    return settings.model_copy(update={"data_folder": folder})
+    web_peers = tuple(_with_secret(peer, environment) for peer in settings.web_peers)
+    return settings.model_copy(update={"data_folder": folder, "web_peers": web_peers})
+
+
+def _with_secret(peer: WebPeer, environment: Mapping[str, str]) -> WebPeer:
+    if not peer.secret_variable:
+        return peer
+    if peer.secret_variable not in environment:
+        msg = f"web peer {peer.name!r}: there is no variable {peer.secret_variable}"
+        raise SetupError(msg)
+    return replace(peer, secret=environment[peer.secret_variable])
 
 
 def _read(path: Path) -> dict[str, Any]:

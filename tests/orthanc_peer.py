@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from dicom_node.peers import Peer
+from dicom_node.web_peers import WebPeer
 from imaging.identity import ae_title
 from tests.dicom_node.rig import OURS, free_port, listens, wait_for
+
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
 @pytest.fixture
@@ -33,6 +36,15 @@ def orthanc_http() -> int:
 
 
 @pytest.fixture
+def orthanc_web(orthanc: Peer, orthanc_http: int) -> WebPeer:
+    """The same Orthanc as a DICOMweb service."""
+    if not PLUGIN.exists():
+        pytest.skip("Orthanc's DICOMweb plugin is not installed")
+    wait_for(lambda: listens(orthanc_http), seconds=20)
+    return WebPeer(name="web", url=f"http://127.0.0.1:{orthanc_http}/dicom-web", deliver=True)
+
+
+@pytest.fixture
 def orthanc_process(tmp_path: Path, our_port: int, orthanc_http: int) -> Iterator[tuple[Peer, int]]:
     """The same, and the id of its process."""
     if shutil.which("Orthanc") is None:
@@ -49,6 +61,8 @@ def orthanc_process(tmp_path: Path, our_port: int, orthanc_http: int) -> Iterato
         "IndexDirectory": str(folder),
         "DicomAlwaysAllowFind": True,
         "DicomModalities": {"wetread": [OURS, "127.0.0.1", our_port]},
+        "Plugins": [str(path) for path in [PLUGIN] if path.exists()],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
     process = subprocess.Popen(

@@ -19,6 +19,7 @@ from dicom_node.listener import TRANSFER_SYNTAXES, supported_contexts
 from dicom_node.peers import Peer
 from dicom_node.routing import Rule
 from dicom_node.status import Status
+from dicom_node.web_peers import WebPeer
 from imaging.errors import Conflict, InputError, ModelError, WetreadError
 from imaging.objects import Kind
 from imaging.sentence_table import SENTENCES
@@ -98,7 +99,9 @@ def test_no_setting_is_documented_that_is_not_there():
     assert {line.split(" | ")[0] for line in table.splitlines()[2:]} == rows
 
 
-@pytest.mark.parametrize(("record", "heading"), [(Peer, "[[peers]]"), (Rule, "[[rules]]")])
+@pytest.mark.parametrize(
+    ("record", "heading"), [(Peer, "[[peers]]"), (WebPeer, "[[web_peers]]"), (Rule, "[[rules]]")]
+)
 def test_peers_and_rules_have_their_fields(record, heading):
     table = page("operations.md").split(f"Each `{heading}`")[1].split("| field |")[1]
     lines = table.split("\n\n")[0].splitlines()[2:]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dicom_node.peers import Peer
 from dicom_node.scu import Timeouts, echo
+from dicom_node.ways import WebWay
 from imaging.errors import WetreadError
 from models.runtime import open_sessions
 from serving.commands.tables import output
@@ -47,7 +48,11 @@ def _lines(settings: Settings) -> Iterator[Line]:
     yield _web_port(settings)
     for peer in settings.peers:
         yield _peer(settings, peer)
-    if not settings.peers:
+    for service in settings.web_peers:
+        problem = WebWay(peer=service, timeouts=_PEER_TIMEOUTS).probe()
+        what = f"web peer {service.name} ({service.url})"
+        yield Line(what=what, problem=problem or "", remark="answers")
+    if not settings.reached():
         yield Line(what="peers", problem="none is configured; results stay here", fatal=False)
     yield from _models(settings)
     validator = shutil.which("dciodvfy")

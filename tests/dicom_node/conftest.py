@@ -16,9 +16,9 @@ from dicom_node.ingest import Ingest
 from dicom_node.peers import AssociationPolicy
 from dicom_node.scp import Listening, Node
 from tests.dicom_node.rig import OURS, Running
-from tests.orthanc_peer import orthanc, orthanc_http, orthanc_process, our_port
+from tests.orthanc_peer import orthanc, orthanc_http, orthanc_process, orthanc_web, our_port
 
-__all__ = ["orthanc", "orthanc_http", "orthanc_process", "our_port"]
+__all__ = ["orthanc", "orthanc_http", "orthanc_process", "orthanc_web", "our_port"]
 
 _ROOT = Path(__file__).parents[2]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.orthanc_peer import orthanc, orthanc_http, orthanc_process, our_port
+from tests.orthanc_peer import orthanc, orthanc_http, orthanc_process, orthanc_web, our_port
 from tests.serving.bench import Bench, mr, peer
 
-__all__ = ["orthanc", "orthanc_http", "orthanc_process", "our_port"]
+__all__ = ["orthanc", "orthanc_http", "orthanc_process", "orthanc_web", "our_port"]
 
 
 @pytest.fixture

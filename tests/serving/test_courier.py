@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,8 +127,9 @@ def test_a_refusal_for_good_is_not_repeated(delivers, status, wait_s, state):
     assert item.last_error.endswith(f"status {status:04X}")
 
 
-def test_a_warning_is_a_success(delivers):
-    with answering(lambda _: 0xB000) as port:
+@pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007])
+def test_a_warning_is_a_success(delivers, status):
+    with answering(lambda _: status) as port:
         bench, results = delivers(port, query=False)
         assert bench.courier().attempt("pacs", results, 0) is None
     assert delivery(bench).state == "delivered"
@@ -164,15 +166,40 @@ def test_success_without_proof_is_tried_again(delivers):
     assert item.last_error == "sent, but the destination does not list it"
 
 
-def test_a_destination_that_is_no_longer_configured_has_failed(delivers, receiver: Receiver):
+def test_a_destination_that_is_not_configured_is_waited_for(delivers, receiver: Receiver):
     bench, results = delivers(receiver.dicom_port)
     bench.restarted(peers=())
-    assert bench.courier().attempt("pacs", results, 0) is None
+    assert bench.courier().probe("pacs") == "the destination is not configured"
+    assert bench.courier().attempt("pacs", results, 0) == 0.5
     item = delivery(bench)
-    assert (item.state, item.last_error) == ("failed", "the destination is no longer configured")
+    assert (item.state, item.last_error) == ("waiting", "the destination is not configured")
     bench.restarted(peers=(peer(port=receiver.dicom_port, query=True),))
     assert bench.courier().attempt("pacs", results, 1) is None
+    assert delivery(bench).state == "proven"
+
+
+def test_a_host_name_without_an_address_is_waited_for_and_shown(delivers):
+    bench, results = delivers(free_port())
+    (pacs,) = bench.settings.peers
+    bench.restarted(peers=(replace(pacs, host="no-such-host.invalid"),))
+    assert "no address" in str(bench.courier().probe("pacs"))
+    assert bench.courier().attempt("pacs", results, 0) == 0.5
+    assert "no address" in delivery(bench).last_error
+
+
+def test_what_a_destination_has_already_is_not_refused(delivers):
+    """UIDs derive from content, so a duplicate is the same; one that cannot be asked says so."""
+    with answering(lambda _: 0x0111) as port:
+        bench, results = delivers(port, query=False)
+        assert bench.courier().attempt("pacs", results, 0) is None
+    assert delivery(bench).state == "delivered"
+
+
+def test_a_given_up_delivery_starts_over_when_a_person_asks(delivers, receiver: Receiver):
+    bench, results = delivers(receiver.dicom_port)
+    bench.journal.update_deliveries(results, "pacs", "failed", error="too long")
+    assert bench.courier().attempt("pacs", results, 0) is None
     assert delivery(bench).state == "failed"
     bench.courier().start_over("pacs", results)
-    assert bench.courier().attempt("pacs", results, 1) is None
+    assert bench.courier().attempt("pacs", results, 0) is None
     assert delivery(bench).state == "proven"
