@@ -1,44 +1,31 @@
-"""The memory of the work: workitems, decisions, findings, results, deliveries and events.
+"""The memory of the work: workitems, decisions, findings, results and events, and deliveries.
 
 Every write may be repeated: rows are keyed by what they are about.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, get_args
+from collections.abc import Sequence
+from typing import Any, get_args
 
-from sqlalchemy import Connection, Engine, Table, case, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from dicom_node import schema
 from imaging.errors import NotFound
 from imaging.findings import ObjectRef
 from imaging.reasons import Reason
+from serving.deliveries import Deliveries
 from serving.records import (
     DecisionRecord,
-    Delivery,
-    DeliveryState,
     Event,
     FindingRecord,
-    Record,
     Result,
     ResultKind,
     Workitem,
     WorkitemState,
 )
 
-_R = TypeVar("_R", bound=Record)
-Clock = Callable[[], float]
 
-
-def delivery_id(instance_uid: str, destination: str) -> str:
-    """Return the id of the item that brings one result to one destination."""
-    return f"{instance_uid}/{destination}"
-
-
-class Journal:
+class Journal(Deliveries):
     """Reads and writes the rows of one tenant; safe to share between threads."""
-
-    def __init__(self, engine: Engine, *, tenant: str, clock: Clock) -> None:
-        self._engine, self._tenant, self._clock = engine, tenant, clock
 
     # Workitems
 
@@ -208,111 +195,6 @@ class Journal:
         found = self._all(Result, schema.results, study_uid=study_uid, workitem_uid=workitem_uid)
         return tuple(sorted(found, key=lambda result: (result.created_at, result.kind)))
 
-    # Deliveries
-
-    def plan_delivery(self, result: Result, destination: str) -> None:
-        """Note that `result` must reach `destination`.
-
-        A step that is repeated changes nothing; another analysis starts anew what is not proven.
-        """
-        table, item_id = schema.deliveries, delivery_id(result.instance_uid, destination)
-        with schema.writing(self._engine) as db:
-            known = self._first(db, Delivery, table, delivery_id=item_id)
-            if known and (known.state == "proven" or known.workitem_uid == result.workitem_uid):
-                return
-            db.execute(delete(table).where(*self._where(table, delivery_id=item_id)))
-            row = {
-                "delivery_id": item_id,
-                "instance_uid": result.instance_uid,
-                "workitem_uid": result.workitem_uid,
-                "study_uid": result.study_uid,
-                "destination": destination,
-                "state": "waiting",
-                "planned_at": self._clock(),
-                "attempts": 0,
-                "last_error": "",
-                "proof": "",
-            }
-            db.execute(insert(table).values(tenant=self._tenant, **row))
-
-    def update_deliveries(
-        self,
-        instance_uids: Sequence[str],
-        destination: str,
-        state: DeliveryState,
-        *,
-        error: str = "",
-        retry_in_s: float | None = None,
-        proof: str = "",
-    ) -> None:
-        """Note the outcome of an attempt to bring results to a destination."""
-        now, table = self._clock(), schema.deliveries
-        values: dict[str, Any] = {
-            "state": state,
-            "last_error": error,
-            "next_attempt_at": None if retry_in_s is None else now + retry_in_s,
-            # Waiting for the proof of what was sent is no further attempt.
-            "attempts": table.c.attempts + case((table.c.state == "delivered", 0), else_=1),
-            "proof": proof,
-        }
-        if state == "waiting":
-            values["transaction_uid"] = None
-        if state in {"delivered", "proven"}:
-            values["delivered_at"] = now
-        if state == "proven":
-            values["proven_at"] = now
-        with schema.writing(self._engine) as db:
-            for uid in instance_uids:
-                where = self._where(table, delivery_id=delivery_id(uid, destination))
-                db.execute(update(table).where(*where).values(**values))
-                item = self._first(db, Delivery, table, delivery_id=delivery_id(uid, destination))
-                if item:
-                    text = f"result for {destination}: {error or state}"
-                    self._event(db, f"delivery {state}", workitem_uid=item.workitem_uid, text=text)
-
-    def start_over(self, instance_uids: Sequence[str], destination: str) -> None:
-        """Let deliveries that were refused or given up wait again, as if they were new."""
-        table = schema.deliveries
-        ids = [delivery_id(uid, destination) for uid in instance_uids]
-        again = {"state": "waiting", "attempts": 0, "planned_at": self._clock()}
-        with schema.writing(self._engine) as db:
-            db.execute(
-                update(table)
-                .where(*self._where(table), table.c.delivery_id.in_(ids))
-                .where(table.c.state.in_(("refused", "failed")))
-                .values(**again)
-            )
-
-    def note_transaction(
-        self, instance_uids: Sequence[str], destination: str, transaction_uid: str
-    ) -> None:
-        """Note under which transaction a destination was asked to commit to results."""
-        table = schema.deliveries
-        ids = [delivery_id(uid, destination) for uid in instance_uids]
-        with schema.writing(self._engine) as db:
-            where = [*self._where(table), table.c.delivery_id.in_(ids)]
-            db.execute(update(table).where(*where).values(transaction_uid=transaction_uid))
-
-    def deliveries_of(self, instance_uids: Sequence[str], destination: str) -> tuple[Delivery, ...]:
-        """Return the deliveries of these results to a destination."""
-        table = schema.deliveries
-        ids = [delivery_id(uid, destination) for uid in instance_uids]
-        query = select(table).where(*self._where(table), table.c.delivery_id.in_(ids))
-        with self._engine.connect() as db:
-            return tuple(Delivery.model_validate(row) for row in db.execute(query))
-
-    def deliveries(
-        self,
-        *,
-        study_uid: str | None = None,
-        workitem_uid: str | None = None,
-        state: str | None = None,
-    ) -> tuple[Delivery, ...]:
-        """Return delivery items."""
-        return self._all(
-            Delivery, schema.deliveries, study_uid=study_uid, workitem_uid=workitem_uid, state=state
-        )
-
     # Events and figures
 
     def events_after(self, last_id: int, *, limit: int = 500) -> tuple[Event, ...]:
@@ -340,33 +222,7 @@ class Journal:
                     found[table.name, state] = number
         return found
 
-    # Rows
-
-    def _where(self, table: Table, **values: str | None) -> list[Any]:
-        given = [table.c[name] == value for name, value in values.items() if value is not None]
-        return [table.c.tenant == self._tenant, *given]
-
-    def _first(self, db: Connection, record: type[_R], table: Table, **key: str) -> _R | None:
-        row = db.execute(select(table).where(*self._where(table, **key))).first()
-        return record.model_validate(row) if row else None
-
-    def _all(self, record: type[_R], table: Table, **values: str | None) -> tuple[_R, ...]:
-        with self._engine.connect() as db:
-            rows = db.execute(select(table).where(*self._where(table, **values)))
-            return tuple(record.model_validate(row) for row in rows)
-
     def _set(self, db: Connection, workitem_uid: str, **values: Any) -> None:
         table = schema.workitems
         where = self._where(table, workitem_uid=workitem_uid)
         db.execute(update(table).where(*where).values(**values))
-
-    def _event(self, db: Connection, kind: str, *, workitem_uid: str, text: str) -> None:
-        item = self._first(db, Workitem, schema.workitems, workitem_uid=workitem_uid)
-        row = {
-            "at": self._clock(),
-            "kind": kind,
-            "study_uid": item.study_uid if item else "",
-            "workitem_uid": workitem_uid,
-            "text": text,
-        }
-        db.execute(insert(schema.events).values(tenant=self._tenant, **row))

@@ -5,8 +5,9 @@ from dicom_node.ingest import Ingest
 from dicom_node.part10 import encoded_of
 from imaging.conformance import problems
 from serving.encoding import Draft
-from serving.journal import Clock, Journal
+from serving.journal import Journal
 from serving.records import Result
+from serving.rows import Clock
 
 _MADE_BY = "WETREAD"
 
