@@ -6,8 +6,10 @@ Leans on the inside of pynetdicom, which is why one exact version of it is requi
 import logging
 import socket
 import ssl
+import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pynetdicom import AllStoragePresentationContexts, _config
@@ -19,12 +21,19 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
     Verification,
 )
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from typing_extensions import override
 
+from dicom_node.connection import BoundedSocket, WaitingRoom, association_request, send_at_once
+from dicom_node.guard import Refused
+from dicom_node.limits import Limits
+from dicom_node.peers import Channel
+from dicom_node.provider import guarded
+from dicom_node.tls import peer_certificate, said
+
 _log = logging.getLogger(__name__)
-LARGEST_PDU = 1 << 20
-_HEADROOM = 1 << 10  # some senders do not count the header of the PDV items
+STANDARD = Limits()
+LARGEST_PDU = STANDARD.pdu_bytes
 
 # Uncompressed first: where a sender offers several, it then sends what all can read.
 TRANSFER_SYNTAXES = (
@@ -93,57 +102,50 @@ def supported_contexts() -> SharedContexts:
     return SharedContexts([build_context(Verification), *storage, commitment])
 
 
-def send_at_once(connection: socket.socket) -> None:
-    """Switch Nagle's algorithm off: with delayed acknowledgement it costs 40 ms a message."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-class BoundedSocket(AssociationSocket):
-    """Reads a PDU into one buffer, and none larger than was agreed; always closes."""
-
-    @override
-    def recv(self, nr_bytes: int) -> bytearray:
-        if nr_bytes > LARGEST_PDU + _HEADROOM:
-            msg = f"a PDU of {nr_bytes} bytes where {LARGEST_PDU} were agreed"
-            raise OSError(msg)
-        assert self.socket is not None
-        buffer = bytearray(nr_bytes)
-        with memoryview(buffer) as view:
-            read = 0
-            while read < nr_bytes and (count := self.socket.recv_into(view[read:])):
-                read += count
-        return buffer[:read]
-
-    @override
-    def _shutdown_socket(self) -> None:
-        assert self.socket is not None
-        super()._shutdown_socket()
-        self.socket.close()  # which is left out there when the peer was first
-
-
-def bound(association: Association) -> None:
-    """Make the socket of an association a `BoundedSocket`.
+def bound(association: Association, limits: Limits = STANDARD) -> BoundedSocket:
+    """Make the socket of an association a `BoundedSocket`, and return it.
 
     Another object cannot be set: making one tells the state machine of a connection.
     """
-    association.dul.socket.__class__ = BoundedSocket
+    wrapped = association.dul.socket
+    wrapped.__class__ = BoundedSocket
+    assert isinstance(wrapped, BoundedSocket)
+    wrapped.limits = limits
+    return wrapped
+
+
+def channel_of(association: Association) -> Channel:
+    """Return how the requestor of an association reached us."""
+    address, wrapped = association.requestor.address, association.dul.socket
+    connection = wrapped.socket if wrapped is not None else None
+    if not isinstance(connection, ssl.SSLSocket):
+        return Channel(address=address)
+    return Channel(address=address, tls=True, certificate=peer_certificate(connection))
 
 
 class _Handler(RequestHandler):
-    """Starts an association on a prepared socket."""
+    """Starts an association on a connection that has asked for one."""
+
+    def __init__(self, *arguments: Any, limits: Limits, ahead: bytes) -> None:
+        self._limits, self._ahead = limits, ahead
+        super().__init__(*arguments)
 
     @override
     def _create_association(self) -> Association:
         association = super()._create_association()
-        bound(association)
+        bound(association, self._limits).ahead = self._ahead
+        guarded(association, self._limits)
         return association
 
 
 class _Server(ThreadedAssociationServer):
-    """Greets each peer in its own thread, so that a slow TLS handshake holds up nobody."""
+    """Greets each peer in its own thread, so that a slow one holds up nobody."""
 
     request_queue_size = 128
     daemon_threads = True
+    limits = STANDARD
+    tls: Callable[[], ssl.SSLContext] | None = None
+    waiting_room: WaitingRoom
 
     @override
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
@@ -157,14 +159,33 @@ class _Server(ThreadedAssociationServer):
     ) -> None:
         assert isinstance(request, socket.socket)
         send_at_once(request)
-        request.settimeout(self.ae.network_timeout)
-        if self.ssl_context is not None:
-            request = self.ssl_context.wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
+        with self.waiting_room.place(request, client_address[0]):
+            connection, ahead = self._greet(request)
+        connection.settimeout(self.limits.idle_s)
+        _Handler(connection, client_address, self, limits=self.limits, ahead=ahead)
+
+    def _greet(self, connection: socket.socket) -> tuple[socket.socket, bytes]:
+        """Return the connection, with TLS where that is wanted, and the association request."""
+        until = time.monotonic() + self.limits.associate_s
+        connection.settimeout(self.limits.associate_s)
+        if self.tls is not None:
+            connection = self.tls().wrap_socket(connection, server_side=True)
+        try:
+            return connection, association_request(connection, self.limits, until=until)
+        except BaseException:
+            connection.close()
+            raise
 
     @override
-    def handle_error(self, request: object, client_address: object) -> None:
-        _log.warning("connection refused", exc_info=True)
+    def handle_error(self, request: object, client_address: Any) -> None:
+        error = sys.exception()
+        why = said(error) if isinstance(error, ssl.SSLError) else str(error)
+        known = isinstance(error, Refused | OSError)
+        _log.warning(
+            "connection refused",
+            extra={"address": client_address[0], "why": why},
+            exc_info=None if known else error,
+        )
 
 
 def listen(
@@ -172,18 +193,24 @@ def listen(
     address: tuple[str, int],
     handlers: Sequence[EventHandlerType],
     *,
-    tls: ssl.SSLContext | None = None,
+    limits: Limits = STANDARD,
+    tls: Callable[[], ssl.SSLContext] | None = None,
 ) -> ThreadedAssociationServer:
-    """Bind, and accept associations in a thread of its own until `shutdown`."""
+    """Bind, and accept associations in a thread of its own until `shutdown`.
+
+    `tls` gives the context of each new connection.
+    """
     _config.LOG_HANDLER_LEVEL = "none"  # those handlers render every message, patients included
     server = ae.make_server(
         address,
         contexts=supported_contexts(),  # through `ae` they would lose their class
-        ssl_context=tls,
         evt_handlers=list(handlers),
         server_class=_Server,
         request_handler=_Handler,
     )
+    assert isinstance(server, _Server)
+    server.limits, server.tls = limits, tls
+    server.waiting_room = WaitingRoom(limits.half_open)
     ae._servers.append(server)  # noqa: SLF001 - as `start_server` does; `shutdown` removes it
     threading.Thread(target=server.serve_forever, name="dicom listener", daemon=True).start()
     return server

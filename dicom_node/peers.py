@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from dicom_node.tls import PeerCertificate, TlsFiles, TlsVersion
 from imaging.identity import AETitle
 
 REJECTED_PERMANENT = 1
@@ -16,6 +17,56 @@ CALLED_AE_NOT_RECOGNIZED = 7
 Output = Literal["seg", "sr", "key_image", "notice"]
 OUTPUTS: tuple[Output, ...] = ("seg", "sr", "key_image", "notice")
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerTls:
+    """How a peer uses TLS. Empty files are those of the node.
+
+    `call`: we call it over TLS. `require`: it may associate with us only over TLS. `subject` is a
+    name in its certificate, `fingerprints` are SHA-256 digests of its certificate, of which one
+    must fit: then nobody else's certificate passes for this peer, in either direction.
+    """
+
+    call: bool = True
+    require: bool = True
+    certificate: str = ""
+    key: str = ""
+    ca: str = ""
+    minimum_version: TlsVersion = "1.2"
+    verify_host: bool = True
+    subject: str = ""
+    fingerprints: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> TlsFiles:
+        """What is needed for calling it."""
+        return TlsFiles(
+            certificate=self.certificate,
+            key=self.key,
+            ca=self.ca,
+            minimum_version=self.minimum_version,
+        )
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether not every certificate of the authorities will do."""
+        return bool(self.subject or self.fingerprints)
+
+    def accepts(self, certificate: PeerCertificate) -> bool:
+        """Whether this certificate may be the peer's."""
+        fits_name = not self.subject or self.subject in certificate.names
+        known = {digits(text) for text in self.fingerprints}
+        return fits_name and (not known or certificate.fingerprint in known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """How a requestor reached us: from where, and over TLS with which certificate, if any."""
+
+    address: str
+    tls: bool = False
+    certificate: PeerCertificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +89,7 @@ class Peer:
     commitment: bool = False
     deliver: bool = False
     outputs: tuple[Output, ...] = OUTPUTS
+    tls: PeerTls | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +102,7 @@ class Rejection:
     text: str
 
 
+TOO_MANY = Rejection(result=2, source=3, reason=2, text="this peer has too many associations")
 NO_ROOM = Rejection(result=2, source=3, reason=1, text="no free space: temporary congestion")
 
 
@@ -72,18 +125,21 @@ class AssociationPolicy:
     check_called: bool = True
     resolve: Callable[[str], frozenset[str]] = resolve
 
-    def refusal(self, calling_ae: str, called_ae: str, address: str) -> Rejection | None:
+    def refusal(self, calling_ae: str, called_ae: str, channel: Channel) -> Rejection | None:
         """Return why this requestor is refused, or ``None``.
 
-        A known title from a foreign address gets the same answer as an unknown title.
+        A known title from a foreign address, or without the peer's certificate, gets the same
+        answer as an unknown title.
         """
         if self.check_called and called_ae.strip() != self.ae_title:
             text = "the called AE title is not ours"
             return _rejection(CALLED_AE_NOT_RECOGNIZED, text)
-        if self.peer(calling_ae, address) is None and not self._stranger_allowed(address):
+        peer = self.peer(calling_ae, channel.address)
+        if peer is None and not self._stranger_allowed(channel.address):
             text = "the calling AE title is not that of a configured peer at this address"
             return _rejection(CALLING_AE_NOT_RECOGNIZED, text)
-        return None
+        problem = peer and peer.tls and _tls_problem(peer.tls, channel)
+        return _rejection(CALLING_AE_NOT_RECOGNIZED, problem) if problem else None
 
     def may_store(self, calling_ae: str, address: str) -> bool:
         """Whether this requestor, once associated, may store instances."""
@@ -114,6 +170,21 @@ class AssociationPolicy:
 
     def _stranger_allowed(self, address: str) -> bool:
         return self.allow_unknown or (self.allow_unknown_loopback and _parsed(address).is_loopback)
+
+
+def _tls_problem(wanted: PeerTls, channel: Channel) -> str | None:
+    if not channel.tls:
+        return "this peer must use TLS" if wanted.require or wanted.is_bound else None
+    if not wanted.is_bound:
+        return None
+    if channel.certificate is None:
+        return "this peer has shown no certificate"
+    return None if wanted.accepts(channel.certificate) else "the certificate is not this peer's"
+
+
+def digits(fingerprint: str) -> str:
+    """Return a fingerprint as plain lower-case digits."""
+    return fingerprint.replace(":", "").replace(" ", "").lower()
 
 
 def _rejection(reason: int, text: str) -> Rejection:

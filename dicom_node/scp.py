@@ -18,8 +18,9 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.archive import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from dicom_node.ingest import Ingest, Stored
-from dicom_node.listener import LARGEST_PDU, listen
-from dicom_node.peers import NO_ROOM, AssociationPolicy, Rejection
+from dicom_node.limits import Limits
+from dicom_node.listener import STANDARD, channel_of, listen
+from dicom_node.peers import NO_ROOM, TOO_MANY, AssociationPolicy, Rejection
 from dicom_node.status import Status, status_of
 from imaging.errors import (
     MalformedInstance,
@@ -36,13 +37,16 @@ _STOP_POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
-    """Where the node listens and what it bears. `idle_s`: a silent association ends after it."""
+    """Where the node listens and what it bears: without TLS on `port`, with it on `tls_port`.
+
+    ``None`` is no port. `tls` gives the context of each new connection.
+    """
 
     host: str = "0.0.0.0"  # noqa: S104 - peers are other machines; the policy says which
-    port: int = 11112
-    maximum_associations: int = 100
-    idle_s: float = 300.0
-    tls: ssl.SSLContext | None = None
+    port: int | None = 11112
+    tls_port: int | None = None
+    tls: Callable[[], ssl.SSLContext] | None = None
+    limits: Limits = STANDARD
 
 
 class Node:
@@ -64,18 +68,23 @@ class Node:
         self._ingest, self._policy, self._on_release = ingest, policy, on_release
         self._listening, self._services = listening, services
         self._ae = self._entity()
-        self._server: ThreadedAssociationServer | None = None
+        self._plain: ThreadedAssociationServer | None = None
+        self._secure: ThreadedAssociationServer | None = None
         self._brought: dict[Association, set[str]] = {}
         self._lock = threading.Lock()
 
     @property
     def port(self) -> int:
-        """The port listened on, also when 0 (any) was asked for."""
-        assert self._server is not None, "the node has not been started"
-        return int(self._server.server_address[1])
+        """The port listened on without TLS, also when 0 (any) was asked for."""
+        return _port(self._plain)
+
+    @property
+    def tls_port(self) -> int:
+        """The port listened on with TLS."""
+        return _port(self._secure)
 
     def start(self) -> None:
-        """Listen from now on; `OSError` when the port is taken."""
+        """Listen from now on; `OSError` when a port is taken."""
         handlers: list[EventHandlerType] = [
             (evt.EVT_REQUESTED, self._admit),
             (evt.EVT_C_ECHO, self._echo),
@@ -85,35 +94,56 @@ class Node:
             (evt.EVT_CONN_CLOSE, self._ended),
             *self._services,
         ]
-        address = (self._listening.host, self._listening.port)
-        self._server = listen(self._ae, address, handlers, tls=self._listening.tls)
-        _log.info("listening", extra={"ae_title": self._policy.ae_title, "port": self.port})
+        where = self._listening
+        if where.port is not None:
+            self._plain = self._listen(where.port, handlers)
+        if where.tls_port is not None:
+            assert where.tls is not None, "TLS needs a context"
+            self._secure = self._listen(where.tls_port, handlers, tls=where.tls)
 
     def stop(self, *, grace_s: float = 5.0) -> None:
         """Accept no more; let open associations end, abort those that last beyond `grace_s`."""
-        if self._server is None:
-            return
-        self._server.shutdown()
+        for server in (self._plain, self._secure):
+            if server is not None:
+                server.shutdown()
         deadline = time.monotonic() + grace_s
         while self._ae.active_associations and time.monotonic() < deadline:
             time.sleep(_STOP_POLL_S)
         self._ae.shutdown()
-        self._server = None
+        self._plain = self._secure = None
+
+    def _listen(
+        self,
+        port: int,
+        handlers: Sequence[EventHandlerType],
+        *,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> ThreadedAssociationServer:
+        where = self._listening
+        server = listen(self._ae, (where.host, port), handlers, limits=where.limits, tls=tls)
+        said = {"ae_title": self._policy.ae_title, "port": _port(server), "tls": tls is not None}
+        _log.info("listening", extra=said)
+        return server
 
     def _entity(self) -> ApplicationEntity:
         ae = ApplicationEntity(self._policy.ae_title)
         ae.implementation_class_uid = IMPLEMENTATION_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION
-        ae.maximum_associations = self._listening.maximum_associations
-        ae.maximum_pdu_size = LARGEST_PDU
-        ae.network_timeout = self._listening.idle_s
+        limits = self._listening.limits
+        ae.maximum_associations = limits.associations
+        ae.maximum_pdu_size = limits.pdu_bytes
+        ae.network_timeout, ae.acse_timeout = limits.idle_s, limits.associate_s
         return ae
 
     def _admit(self, event: Event) -> None:
         requestor = event.assoc.requestor
         assert isinstance(requestor.primitive, A_ASSOCIATE)
         calling, called = requestor.primitive.calling_ae_title, requestor.primitive.called_ae_title
-        refusal = self._policy.refusal(calling, called, requestor.address) or self._no_room()
+        refusal = (
+            self._policy.refusal(calling, called, channel_of(event.assoc))
+            or self._too_many(event.assoc)
+            or self._no_room()
+        )
         if refusal is None:
             return
         _log.warning(
@@ -122,6 +152,20 @@ class Node:
         )
         event.assoc.acse.send_reject(refusal.result, refusal.source, refusal.reason)
         event.assoc.kill()  # returns once the answer is out; else the socket closes before it
+
+    def _too_many(self, asking: Association) -> Rejection | None:
+        """Refuse a peer that has as many associations as it may; others still get theirs."""
+        primitive, address = asking.requestor.primitive, asking.requestor.address
+        assert isinstance(primitive, A_ASSOCIATE)
+        wanted = (primitive.calling_ae_title.strip(), address)
+        there = [
+            other
+            for other in self._ae.active_associations
+            if other.is_established
+            and (other.requestor.ae_title.strip(), other.requestor.address) == wanted
+        ]
+        full = len(there) >= self._listening.limits.associations_of_peer
+        return TOO_MANY if full else None
 
     def _no_room(self) -> Rejection | None:
         try:
@@ -181,6 +225,11 @@ class Node:
             study_uids = self._brought.pop(event.assoc, None)
         if study_uids:
             self._on_release(frozenset(study_uids))
+
+
+def _port(server: ThreadedAssociationServer | None) -> int:
+    assert server is not None, "the node does not listen there"
+    return int(server.server_address[1])
 
 
 def _answer(status: Status, comment: str) -> Dataset:

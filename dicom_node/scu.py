@@ -20,8 +20,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from dicom_node.archive import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
-from dicom_node.listener import LARGEST_PDU, bound, send_at_once
+from dicom_node.connection import send_at_once
+from dicom_node.listener import LARGEST_PDU, bound
 from dicom_node.peers import Peer
+from dicom_node.tls import ClientContext, client_context
 from imaging.identity import AETitle
 
 _log = logging.getLogger(__name__)
@@ -136,6 +138,7 @@ def association(
             peer.host,
             peer.port,
             contexts=list(contexts),
+            tls_args=_tls(peer),
             ae_title=peer.ae_title,
             max_pdu=LARGEST_PDU,
             evt_handlers=[(evt.EVT_CONN_OPEN, _prepare), *handlers],
@@ -154,6 +157,16 @@ def association(
             opened.release()
 
 
+def _tls(peer: Peer) -> tuple[ClientContext, str] | None:
+    """Return context and host name for calling `peer`; files are read anew for each association."""
+    if peer.tls is None or not peer.tls.call:
+        return None
+    context = client_context(
+        peer.tls.files, verify_host=peer.tls.verify_host, accepts=peer.tls.accepts
+    )
+    return context, peer.host
+
+
 def _pause_reactor(opened: Association) -> None:
     """Keep pynetdicom's own thread from taking the answer to our first request.
 
@@ -169,6 +182,10 @@ def problem(opened: Association) -> str:
     if opened.is_rejected:
         answer = opened.acceptor.primitive
         return f"the peer refused the association: {answer.reason_str}" if answer else "refused"
+    wrapped = opened.dul.socket
+    context = wrapped.tls_args[0] if wrapped is not None and wrapped.tls_args else None
+    if isinstance(context, ClientContext) and context.problem:
+        return f"the peer cannot be reached: {context.problem}"
     if opened.is_aborted:
         return "the association was aborted or the peer cannot be reached"
     return "the peer cannot be reached: its host name has no address"

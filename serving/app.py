@@ -47,7 +47,11 @@ def build(
     app.state.views = StudyViews(index, journal)
     app.state.journal, app.state.operations, app.state.registry = journal, operations, registry
     app.include_router(api.router)
-    _add_health(app, health, lambda: exposition(index, archive, journal))
+    _add_health(
+        app,
+        health,
+        lambda: exposition(index, archive, journal, certificates=health.certificates()),
+    )
     app.add_exception_handler(WetreadError, _wetread_problem)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _validation_problem)

@@ -7,8 +7,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.archive import Archive
+from dicom_node.certificates import Validity
 from dicom_node.index import Index
 from imaging.errors import WetreadError
+from serving.certificates import validities
 from serving.settings import Settings
 from serving.slots import open_slots
 
@@ -29,6 +31,10 @@ class Health:
             "node": self._node(),
             "worker": self._worker(),
         }
+
+    def certificates(self) -> tuple[Validity, ...]:
+        """Return how long the certificates are good."""
+        return tuple(validities(self._settings))
 
     def _database(self) -> str:
         try:
@@ -54,9 +60,9 @@ class Health:
 
     def _node(self) -> str:
         node = self._settings.node
-        if answers(node.host, node.port):
+        if answers(node.host, node.first_port):
             return "ok"
-        return f"the DICOM listener does not answer on port {node.port}"
+        return f"the DICOM listener does not answer on port {node.first_port}"
 
 
 def is_ours(host: str, port: int) -> bool:

@@ -1,6 +1,8 @@
 """Prometheus figures, read from the database when asked, so that every process may serve them."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -8,13 +10,22 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from dicom_node.archive import Archive
+from dicom_node.certificates import Validity
 from dicom_node.index import Index
 from serving.journal import Journal
 
 
 class _Figures(Collector):
-    def __init__(self, index: Index, archive: Archive, journal: Journal) -> None:
+    def __init__(
+        self,
+        index: Index,
+        archive: Archive,
+        journal: Journal,
+        *,
+        certificates: Sequence[Validity],
+    ) -> None:
         self._index, self._archive, self._journal = index, archive, journal
+        self._certificates = certificates
 
     @override
     def collect(self) -> Iterable[GaugeMetricFamily]:
@@ -31,14 +42,22 @@ class _Figures(Collector):
         for (what, state), number in sorted(self._journal.counts().items()):
             states.add_metric((what, state), number)
         yield states
+        days = GaugeMetricFamily(
+            "wetread_certificate_days", "days until a certificate expires", labels=("file",)
+        )
+        for each in self._certificates:
+            days.add_metric((Path(each.path).name,), each.days_left(time.time()))
+        yield days
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, value=value)
 
 
-def exposition(index: Index, archive: Archive, journal: Journal) -> bytes:
+def exposition(
+    index: Index, archive: Archive, journal: Journal, *, certificates: Sequence[Validity] = ()
+) -> bytes:
     """Return the figures in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(_Figures(index, archive, journal))
+    registry.register(_Figures(index, archive, journal, certificates=certificates))
     return generate_latest(registry)

@@ -6,9 +6,11 @@ import time
 from dicom_node.arrival import Arrival, ArrivalSettings
 from dicom_node.asking import SeriesCounts
 from dicom_node.commitment_scp import CommitmentProvider
+from dicom_node.limits import Limits
 from dicom_node.peers import AssociationPolicy
 from dicom_node.retrieving import Retriever
 from dicom_node.scp import Listening, Node
+from dicom_node.tls import Reloading
 from imaging.errors import SetupError
 from serving.parts import Parts
 from serving.settings import Settings
@@ -39,11 +41,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         ),
         clock=time.time,
     )
-    listening = Listening(
-        host=settings.node.host,
-        port=settings.node.port,
-        maximum_associations=settings.node.max_associations,
-    )
+    listening = _listening(settings)
     commitment = CommitmentProvider(parts.index, parts.archive, parts.transactions, policy=policy)
     node = Node(
         parts.ingest,
@@ -56,7 +54,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
     try:
         node.start()
     except OSError as error:
-        msg = f"cannot listen on {listening.host}:{listening.port}: {error.strerror}"
+        ports = " and ".join(str(p) for p in (listening.port, listening.tls_port) if p)
+        msg = f"cannot listen on {listening.host}:{ports}: {error.strerror}"
         raise SetupError(msg) from error
     arrival.start()
     commitment.start()
@@ -64,3 +63,19 @@ def run(settings: Settings, stop: threading.Event) -> None:
     commitment.stop()
     arrival.stop()
     node.stop()
+
+
+def _listening(settings: Settings) -> Listening:
+    node, tls = settings.node, settings.node.tls
+    return Listening(
+        host=node.host,
+        port=None if tls.only else node.port,
+        tls_port=tls.port or None,
+        tls=Reloading(tls.files, require_client=tls.require_client_certificate)
+        if tls.port
+        else None,
+        limits=Limits(
+            associations=node.max_associations,
+            associations_of_peer=node.max_associations_per_peer,
+        ),
+    )

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from dicom_node.peers import Peer
+from dicom_node.peers import Peer, digits
 from dicom_node.routing import Rule
+from dicom_node.tls import TlsFiles, TlsVersion
 from dicom_node.web_peers import WebPeer
 from imaging.errors import SetupError
 from imaging.identity import AETitle, ae_title
@@ -39,6 +40,8 @@ def _reachable(peer: Peer) -> Peer:
     if not 0 < peer.port <= _LARGEST_PORT:
         msg = f"port {peer.port} is not from 1 to {_LARGEST_PORT}"
         raise ValueError(msg)
+    if peer.tls:
+        _digests(peer.tls.fingerprints)
     return replace(peer, ae_title=_title(peer.ae_title))
 
 
@@ -54,6 +57,13 @@ def _web_reachable(peer: WebPeer) -> WebPeer:
         msg = f"url {peer.url} would carry a secret in the clear; use https"
         raise ValueError(msg)
     return peer
+
+
+def _digests(fingerprints: tuple[str, ...]) -> None:
+    for text in fingerprints:
+        if not re.fullmatch(r"[0-9a-f]{64}", digits(text)):
+            msg = f"fingerprint {text!r} is not a SHA-256 digest in hexadecimal digits"
+            raise ValueError(msg)
 
 
 def _usable(rule: Rule) -> Rule:
@@ -72,6 +82,46 @@ KnownWebPeer = Annotated[WebPeer, AfterValidator(_web_reachable)]
 UsableRule = Annotated[Rule, AfterValidator(_usable)]
 
 
+class TlsSettings(Section):
+    """``[node.tls]``: DICOM over TLS. Relative names start at the settings file."""
+
+    port: int = Field(
+        0, ge=0, le=_LARGEST_PORT, description="port for TLS; 2762 is registered; 0 is none"
+    )
+    only: bool = Field(default=False, description="do not listen without TLS")
+    certificate: str = Field("", description="PEM file: our certificate, its chain behind it")
+    key: str = Field("", description="PEM file: its key, without password")
+    ca: str = Field("", description="PEM file: authorities that vouch for peers")
+    require_client_certificate: bool = Field(
+        default=True, description="let nobody in without a certificate of one of these authorities"
+    )
+    minimum_version: TlsVersion = Field("1.2", description="1.3 refuses peers that only know 1.2")
+    warn_days: int = Field(30, ge=0, description="check warns so long before a certificate expires")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "TlsSettings":
+        if self.only and not self.port:
+            msg = "only needs a port"
+            raise ValueError(msg)
+        if self.port and not (self.certificate and self.key):
+            msg = "a port needs certificate and key"
+            raise ValueError(msg)
+        if self.port and self.require_client_certificate and not self.ca:
+            msg = "require_client_certificate needs a ca"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def files(self) -> TlsFiles:
+        """What the listener needs."""
+        return TlsFiles(
+            certificate=self.certificate,
+            key=self.key,
+            ca=self.ca,
+            minimum_version=self.minimum_version,
+        )
+
+
 class NodeSettings(Section):
     """``[node]``: the DICOM listener."""
 
@@ -83,6 +133,15 @@ class NodeSettings(Section):
         default=False, description="accept unknown senders on this machine (the demo does)"
     )
     max_associations: int = Field(128, ge=1, description="associations served at the same time")
+    max_associations_per_peer: int = Field(
+        32, ge=1, description="of these, with one AE title at one address"
+    )
+    tls: TlsSettings = TlsSettings()
+
+    @property
+    def first_port(self) -> int:
+        """The port without TLS, or the one with TLS where there is no other."""
+        return self.tls.port if self.tls.only else self.port
 
 
 class ArrivalSettings(Section):

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from dicom_node.peers import Peer
 from dicom_node.ways import Destination
 from dicom_node.web_peers import WebPeer
 from imaging.errors import SetupError
@@ -29,6 +30,7 @@ from serving.sections import (
     NodeSettings,
     Section,
     StorageSettings,
+    TlsSettings,
     UsableRule,
     WebSettings,
 )
@@ -72,6 +74,11 @@ class Settings(Section):
             for rule in self.rules
             for destination in rule.destinations or ()
             if destination not in names
+        ]
+        problems += [
+            f"peer {peer.name!r}: tls needs a ca, of its own or in [node.tls]"
+            for peer in self.peers
+            if peer.tls and peer.tls.call and not (peer.tls.ca or self.node.tls.ca)
         ]
         if problems:
             raise ValueError("; ".join(sorted(problems)))
@@ -148,9 +155,43 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
         ]
         msg = "\n".join([f"settings {chosen}:", *lines])
         raise SetupError(msg) from error
-    folder = (chosen.resolve().parent / settings.data_folder.expanduser()).resolve()
     web_peers = tuple(_with_secret(peer, environment) for peer in settings.web_peers)
-    return settings.model_copy(update={"data_folder": folder, "web_peers": web_peers})
+    settings = settings.model_copy(update={"web_peers": web_peers})
+    return _placed(settings, chosen.resolve().parent)
+
+
+def _placed(settings: Settings, folder: Path) -> Settings:
+    """Let relative names of files start at the folder of the settings file."""
+    node, tls = settings.node, settings.node.tls
+    files = {name: _file(getattr(tls, name), folder) for name in ("certificate", "key", "ca")}
+    tls = tls.model_copy(update=files)
+    return settings.model_copy(
+        update={
+            "data_folder": (folder / settings.data_folder.expanduser()).resolve(),
+            "node": node.model_copy(update={"tls": tls}),
+            "peers": tuple(_complete(peer, tls, folder) for peer in settings.peers),
+        }
+    )
+
+
+def _complete(peer: Peer, node: TlsSettings, folder: Path) -> Peer:
+    """Give a peer the files of the node where it names none of its own."""
+    if peer.tls is None:
+        return peer
+    used = peer.tls if peer.tls.certificate else node
+    return replace(
+        peer,
+        tls=replace(
+            peer.tls,
+            certificate=_file(used.certificate, folder),
+            key=_file(used.key, folder),
+            ca=_file(peer.tls.ca or node.ca, folder),
+        ),
+    )
+
+
+def _file(name: str, folder: Path) -> str:
+    return str(folder / Path(name).expanduser()) if name else ""
 
 
 def _with_secret(peer: WebPeer, environment: Mapping[str, str]) -> WebPeer:

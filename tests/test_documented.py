@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dicom_node.listener import TRANSFER_SYNTAXES, supported_contexts
-from dicom_node.peers import Peer
+from dicom_node.peers import Peer, PeerTls
 from dicom_node.routing import Rule
 from dicom_node.status import Status
 from dicom_node.web_peers import WebPeer
@@ -76,10 +76,17 @@ def written(value: object) -> str:
 def settings_rows() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         if isinstance(field.default, BaseModel):
-            for key, inner in type(field.default).model_fields.items():
-                yield row(f"[{name}] {key}", inner)
+            yield from section_rows(name, type(field.default))
         elif field.default != ():
             yield row(name, field)
+
+
+def section_rows(name: str, section: type[BaseModel]) -> Iterator[str]:
+    for key, field in section.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            yield from section_rows(f"{name}.{key}", type(field.default))
+        else:
+            yield row(f"[{name}] {key}", field)
 
 
 def row(name: str, field: FieldInfo) -> str:
@@ -100,7 +107,13 @@ def test_no_setting_is_documented_that_is_not_there():
 
 
 @pytest.mark.parametrize(
-    ("record", "heading"), [(Peer, "[[peers]]"), (WebPeer, "[[web_peers]]"), (Rule, "[[rules]]")]
+    ("record", "heading"),
+    [
+        (Peer, "[[peers]]"),
+        (PeerTls, "[peers.tls]"),
+        (WebPeer, "[[web_peers]]"),
+        (Rule, "[[rules]]"),
+    ],
 )
 def test_peers_and_rules_have_their_fields(record, heading):
     table = page("operations.md").split(f"Each `{heading}`")[1].split("| field |")[1]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from dicom_node.scu import Timeouts, echo
 from dicom_node.ways import WebWay
 from imaging.errors import WetreadError
 from models.runtime import open_sessions
+from serving.certificates import validities
 from serving.commands.tables import output
 from serving.health import Health, answers, is_ours
 from serving.parts import Parts
@@ -46,6 +48,7 @@ def _lines(settings: Settings) -> Iterator[Line]:
     yield from _storage(settings)
     yield _node_port(settings)
     yield _web_port(settings)
+    yield from certificates(settings, time.time())
     for peer in settings.peers:
         yield _peer(settings, peer)
     for service in settings.web_peers:
@@ -88,13 +91,31 @@ def _web_port(settings: Settings) -> Line:
 def _node_port(settings: Settings) -> Line:
     """Tell our kind, a DICOM listener even if it turns us away, from another program."""
     node, what = settings.node, "node port"
-    if not answers(node.host, node.port):
-        return Line(what=what, remark=f"{node.host}:{node.port} is free")
+    where = f"{node.host}:{node.first_port}"
+    if not answers(node.host, node.first_port):
+        return Line(what=what, remark=f"{where} is free")
+    if node.tls.only:
+        return Line(what=what, remark=f"{where}, something answers")  # TLS may want a certificate
     ourselves = Peer(name="node", ae_title=node.ae_title, host=node.host, port=node.port)
     problem = echo(ourselves, ae_title=node.ae_title, timeouts=_PEER_TIMEOUTS)
     if problem is None or "refused" in problem:
-        return Line(what=what, remark=f"{node.host}:{node.port}, a DICOM listener answers")
-    return Line(what=what, problem=f"{node.host}:{node.port} is taken by another program")
+        return Line(what=what, remark=f"{where}, a DICOM listener answers")
+    return Line(what=what, problem=f"{where} is taken by another program")
+
+
+def certificates(settings: Settings, now: float) -> Iterator[Line]:
+    """Look at every certificate that the settings name."""
+    warn_days = settings.node.tls.warn_days
+    for validity in validities(settings):
+        days, what = validity.days_left(now), f"certificate {validity.path}"
+        if validity.problem:
+            yield Line(what=what, problem=validity.problem)
+        elif days < warn_days:
+            yield Line(what=what, problem=f"expires in {days} days", fatal=False)
+        elif validity.remark:
+            yield Line(what=what, problem=validity.remark, fatal=False)
+        else:
+            yield Line(what=what, remark=f"good for {days} days")
 
 
 def _peer(settings: Settings, peer: Peer) -> Line:

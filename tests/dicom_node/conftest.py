@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pynetdicom import _config
@@ -58,13 +59,15 @@ def ingest(archive: Archive, index: Index) -> Ingest:
 def start(ingest: Ingest, index: Index, archive: Archive) -> Iterator[Callable[..., Running]]:
     nodes: list[Node] = []
 
-    def started(policy: AssociationPolicy | None = None, *, port: int = 0) -> Running:
+    def started(
+        policy: AssociationPolicy | None = None, *, port: int = 0, **listening: Any
+    ) -> Running:
         released: list[frozenset[str]] = []
         node = Node(
             ingest,
             policy or AssociationPolicy(ae_title=OURS),
             released.append,
-            listening=Listening(host="127.0.0.1", port=port),
+            listening=Listening(host="127.0.0.1", port=port, **listening),
         )
         node.start()
         nodes.append(node)

@@ -2,6 +2,7 @@ from dicom_node.peers import (
     CALLED_AE_NOT_RECOGNIZED,
     CALLING_AE_NOT_RECOGNIZED,
     AssociationPolicy,
+    Channel,
     Peer,
 )
 from imaging.identity import ae_title
@@ -17,7 +18,7 @@ POLICY = AssociationPolicy(
 
 
 def reason(calling: str, called: str = "WETREAD", address: str = "10.0.0.7") -> int | None:
-    refusal = POLICY.refusal(calling, called, address)
+    refusal = POLICY.refusal(calling, called, Channel(address=address))
     return refusal and refusal.reason
 
 
@@ -38,14 +39,14 @@ def test_a_stranger_is_refused_and_so_is_a_known_title_from_elsewhere() -> None:
 def test_another_called_title_is_refused_unless_that_is_not_checked() -> None:
     assert reason("PACS", "ORTHANC") == CALLED_AE_NOT_RECOGNIZED
     lax = AssociationPolicy(ae_title=ae_title("WETREAD"), peers=(PACS,), check_called=False)
-    assert lax.refusal("PACS", "ORTHANC", "10.0.0.7") is None
+    assert lax.refusal("PACS", "ORTHANC", Channel(address="10.0.0.7")) is None
 
 
 def test_this_machine_is_no_stranger_by_default() -> None:
     assert reason("ANY", address="127.0.0.1") is None
     assert reason("ANY", address="::1") is None
     strict = AssociationPolicy(ae_title=ae_title("WETREAD"), allow_unknown_loopback=False)
-    assert strict.refusal("ANY", "WETREAD", "127.0.0.1") is not None
+    assert strict.refusal("ANY", "WETREAD", Channel(address="127.0.0.1")) is not None
 
 
 def test_a_peer_that_may_not_send_may_only_associate() -> None:
