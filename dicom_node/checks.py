@@ -12,8 +12,9 @@ from pydicom.uid import (
 
 from dicom_node.archive import Encoded
 from imaging.errors import InstanceMismatch, MalformedInstance, SopClassMismatch
-from imaging.header import Image, InstanceHeader, header_of, read_dataset
+from imaging.header import InstanceHeader, header_of, read_dataset
 from imaging.identity import checked_uid
+from imaging.image import Image
 from imaging.scan import Layout, scan
 
 NATIVE = frozenset(

@@ -117,7 +117,7 @@ def decide(
         fitting = [candidate for candidate, against in judged if not against]
         best = min(fitting, key=_rank) if fitting else None
         for candidate, against in judged:
-            reasons = against or (_ranking(candidate, best),)
+            reasons = against or (_ranking(candidate, best), *_notes(candidate))
             decisions.append(
                 Decision(
                     series_uid=candidate.series_uid,
@@ -152,6 +152,11 @@ def _rank(candidate: Candidate) -> tuple[float, int, float, str, int]:
         candidate.series_uid,
         candidate.number,
     )
+
+
+def _notes(candidate: Candidate) -> tuple[Reason, ...]:
+    """Return what was noticed of a series: who asks why it was read should know."""
+    return candidate.part.notes if isinstance(candidate.part, Stack) else ()
 
 
 def _ranking(candidate: Candidate, best: Candidate | None) -> Reason:

@@ -25,7 +25,7 @@ class Coding(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """One transfer syntax; `lossy` says that it never keeps every value."""
+    """One transfer syntax; `lossy` says that it never keeps every value, `may_lose` that it may."""
 
     name: str
     coding: Coding = Coding.NATIVE
@@ -33,6 +33,7 @@ class Encoding:
     big_endian: bool = False
     deflated: bool = False
     lossy: bool = False
+    may_lose: bool = False
 
 
 ENCODINGS: Mapping[str, Encoding] = MappingProxyType(
@@ -51,12 +52,12 @@ ENCODINGS: Mapping[str, Encoding] = MappingProxyType(
             (".4.57", Encoding(name="JPEG lossless", coding=Coding.JPEG)),
             (".4.70", Encoding(name="JPEG lossless, first order", coding=Coding.JPEG)),
             (".4.80", Encoding(name="JPEG-LS lossless", coding=Coding.JPEG_LS)),
-            (".4.81", Encoding(name="JPEG-LS near-lossless", coding=Coding.JPEG_LS, lossy=True)),
+            (".4.81", Encoding(name="JPEG-LS near-lossless", coding=Coding.JPEG_LS, may_lose=True)),
             (".4.90", Encoding(name="JPEG 2000 lossless", coding=Coding.JPEG_2000)),
-            (".4.91", Encoding(name="JPEG 2000", coding=Coding.JPEG_2000)),
+            (".4.91", Encoding(name="JPEG 2000", coding=Coding.JPEG_2000, may_lose=True)),
             (".4.201", Encoding(name="HTJ2K lossless", coding=Coding.JPEG_2000)),
             (".4.202", Encoding(name="HTJ2K lossless, RPCL", coding=Coding.JPEG_2000)),
-            (".4.203", Encoding(name="HTJ2K", coding=Coding.JPEG_2000)),
+            (".4.203", Encoding(name="HTJ2K", coding=Coding.JPEG_2000, may_lose=True)),
             (".8.1", Encoding(name="deflated frame", coding=Coding.DEFLATED_FRAME)),
         )
     }

@@ -16,9 +16,9 @@ from imaging.header import (
     InstanceHeader,
     acquisition_of,
     header_of,
-    image_of,
     read_part10,
 )
+from imaging.image import image_of
 
 # Where a frame keeps what a single-frame image keeps at the top: functional groups, outermost
 # first, and the name of the attribute there if it is another one.
@@ -37,6 +37,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "SpacingBetweenSlices": ("PixelMeasuresSequence",),
     "RescaleSlope": ("PixelValueTransformationSequence",),
     "RescaleIntercept": ("PixelValueTransformationSequence",),
+    "RescaleType": ("PixelValueTransformationSequence",),
     "WindowCenter": ("FrameVOILUTSequence",),
     "WindowWidth": ("FrameVOILUTSequence",),
     "ImageType": _TYPE,
@@ -63,6 +64,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "StackID": ("FrameContentSequence",),
     "DimensionIndexValues": ("FrameContentSequence",),
 }  # fmt: skip
+_WHOLE_GROUPS = frozenset(("RealWorldValueMappingSequence",))
 _NAMES: Mapping[str, str] = {
     "ImageType": "FrameType",
     "EchoTime": "EffectiveEchoTime",
@@ -129,7 +131,7 @@ def _frame(
         whole,
         frame=number,
         acquisition=replace(acquisition, dimensions=kept),
-        image=image_of(frame),
+        image=image_of(frame, whole.transfer_syntax_uid),
     )
 
 
@@ -154,6 +156,8 @@ class _Frame:
 
     def _values(self, keyword: str) -> Iterator[Any]:
         for holder in (self.own, self.shared):
+            if keyword in _WHOLE_GROUPS:
+                yield holder.get(keyword)
             for group in _GROUPS.get(keyword, ()):
                 for item in items(holder, group):
                     yield from _within(item, keyword)

@@ -1,6 +1,5 @@
 """Typed, tolerant reading of a data set's header: the one place that knows the keywords."""
 
-import math
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +14,6 @@ from imaging.attributes import (
     Attributes,
     Vector,
     integer,
-    items,
     number,
     text,
     texts,
@@ -25,13 +23,14 @@ from imaging.deflated import is_deflated, plain_start
 from imaging.diffusion import b_value, gradient
 from imaging.errors import MalformedInstance, NotDicom
 from imaging.identity import InstanceUID, SeriesUID, StudyUID, checked_uid
-from imaging.modality_lut import ModalityLut, modality_lut_of
+from imaging.image import Image, image_of
+from imaging.reasons import Reason
+from imaging.suv import Uptake, uptake_of
 from imaging.technique import Technique, technique_of
 
 # Real headers break value rules all the time; what matters is checked here, value by value.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
-_CENTIMETRES = 3
 _META_ENDS = 1024  # file meta information is a few hundred bytes
 _MAX_HEADER = 16 << 20
 
@@ -109,49 +108,13 @@ class Acquisition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """Image Plane and Image Pixel modules (PS3.3 C.7.6.2, C.7.6.3). Positions are LPS mm.
-
-    Spacings are (between rows, between columns), as in the standard. `rescale` is (slope,
-    intercept), ``None`` when both are absent and not a number where one is absent or not readable.
-    """
-
-    rows: int | None
-    columns: int | None
-    frames: int
-    samples: int
-    photometric: str
-    bits_allocated: int | None
-    bits_stored: int | None
-    high_bit: int | None
-    signed: bool
-    planar: bool
-    rescale: Vector | None
-    modality_lut: ModalityLut | None
-    padding: int | None
-    padding_limit: int | None
-    position: Vector | None
-    orientation: Vector | None
-    pixel_spacing_mm: Vector | None
-    slice_thickness_mm: float | None
-    slice_spacing_mm: float | None
-    frame_of_reference_uid: str
-    window: Vector | None
-    lossy: bool
-    imager_spacing_mm: Vector | None
-    scanned_spacing_mm: Vector | None
-    region_spacing_mm: Vector | None
-    calibration: str
-    magnification: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceHeader:
     """One image without its pixels; `path` is where its Part 10 file lies, if it has one.
 
     `frame` counts from 0 when the image is one frame of a multi-frame instance
     (`imaging.frames`); ``None`` is the instance as a whole. `pixels_at` is the byte of the file
-    where the pixel data element begins, if it has one and is not deflated.
+    where the pixel data element begins, if it has one and is not deflated. `uptake` is the SUV
+    factor of PET, or why there is none.
     """
 
     instance_uid: InstanceUID
@@ -166,6 +129,7 @@ class InstanceHeader:
     path: Path | None
     frame: int | None = None
     pixels_at: int | None = None
+    uptake: Uptake | Reason | None = None
 
     @property
     def image_key(self) -> str:
@@ -235,18 +199,20 @@ def header_of(
         A UID that every instance must have is missing or is not a UID.
     """
     meta: Any = getattr(ds, "file_meta", Dataset())
+    syntax, series = text(meta, "TransferSyntaxUID"), _series(ds)
     return InstanceHeader(
         instance_uid=InstanceUID(checked_uid(text(ds, "SOPInstanceUID"), "SOP Instance UID")),
         sop_class_uid=checked_uid(text(ds, "SOPClassUID"), "SOP Class UID"),
-        transfer_syntax_uid=text(meta, "TransferSyntaxUID"),
+        transfer_syntax_uid=syntax,
         instance_number=integer(ds, "InstanceNumber"),
         patient=_patient(ds),
         study=_study(ds),
-        series=_series(ds),
+        series=series,
         acquisition=acquisition_of(ds),
-        image=image_of(ds),
+        image=image_of(ds, syntax),
         path=path,
         pixels_at=pixels_at,
+        uptake=uptake_of(ds) if series.modality == "PT" else None,
     )
 
 
@@ -318,57 +284,3 @@ def acquisition_of(ds: Attributes) -> Acquisition:
 def _moment(ds: Attributes) -> str:
     whole = text(ds, "AcquisitionDateTime")
     return whole or text(ds, "AcquisitionDate") + text(ds, "AcquisitionTime")
-
-
-def image_of(ds: Attributes) -> Image:
-    """Return the image plane and pixels of an instance or of one frame."""
-    center, width = vector(ds, "WindowCenter"), vector(ds, "WindowWidth")
-    return Image(
-        rows=integer(ds, "Rows"),
-        columns=integer(ds, "Columns"),
-        frames=integer(ds, "NumberOfFrames") or 1,
-        samples=integer(ds, "SamplesPerPixel") or 1,
-        photometric=text(ds, "PhotometricInterpretation").upper(),
-        bits_allocated=integer(ds, "BitsAllocated"),
-        bits_stored=integer(ds, "BitsStored"),
-        high_bit=integer(ds, "HighBit"),
-        signed=integer(ds, "PixelRepresentation") == 1,
-        planar=integer(ds, "PlanarConfiguration") == 1,
-        rescale=_rescale(ds),
-        modality_lut=modality_lut_of(ds),
-        padding=integer(ds, "PixelPaddingValue"),
-        padding_limit=integer(ds, "PixelPaddingRangeLimit"),
-        position=vector(ds, "ImagePositionPatient", 3),
-        orientation=vector(ds, "ImageOrientationPatient", 6),
-        pixel_spacing_mm=vector(ds, "PixelSpacing", 2),
-        slice_thickness_mm=number(ds, "SliceThickness"),
-        slice_spacing_mm=number(ds, "SpacingBetweenSlices"),
-        frame_of_reference_uid=text(ds, "FrameOfReferenceUID"),
-        window=(center[0], width[0]) if center and width else None,
-        lossy=text(ds, "LossyImageCompression") == "01",
-        imager_spacing_mm=vector(ds, "ImagerPixelSpacing", 2),
-        scanned_spacing_mm=vector(ds, "NominalScannedPixelSpacing", 2),
-        region_spacing_mm=_region_spacing(ds),
-        calibration=text(ds, "PixelSpacingCalibrationType"),
-        magnification=number(ds, "EstimatedRadiographicMagnificationFactor"),
-    )
-
-
-def _rescale(ds: Attributes) -> Vector | None:
-    """Half a transform and one that is not a number must not pass for none at all."""
-    keywords = ("RescaleSlope", "RescaleIntercept")
-    if not any(text(ds, keyword) for keyword in keywords):
-        return None
-    found = (number(ds, keyword) for keyword in keywords)
-    return tuple(math.nan if value is None else value for value in found)
-
-
-def _region_spacing(ds: Attributes) -> Vector | None:
-    """Return the spacing of an ultrasound image with one region in cm (PS3.3 C.8.5.5)."""
-    regions = items(ds, "SequenceOfUltrasoundRegions")
-    if len(regions) != 1:
-        return None
-    if any(integer(regions[0], f"PhysicalUnits{axis}Direction") != _CENTIMETRES for axis in "XY"):
-        return None
-    down, across = (number(regions[0], f"PhysicalDelta{axis}") for axis in "YX")
-    return None if down is None or across is None else (abs(down) * 10, abs(across) * 10)

@@ -170,7 +170,7 @@ def _secondary_capture(pixels: NDArray[np.uint8], header: InstanceHeader) -> Dat
         ds.Laterality = ""  # may only be absent where the body part says it is not paired
     ds.PatientOrientation = list(_directions(header))
     ds.BurnedInAnnotation = "YES"
-    ds.LossyImageCompression = "01" if header.image.lossy else "00"
+    ds.LossyImageCompression = "01" if header.image.loss else "00"
     ds.DerivationDescription = "Windowed, resampled to square pixels, outlines and text drawn"
     ds.SourceImageSequence = [_source(header)]
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "RGB", 0

@@ -12,6 +12,7 @@ from imaging.origin import ORIGINS, origin
 from imaging.reasons import Reason, reason
 from imaging.region import REGIONS, regions_of
 from imaging.stack import Stack
+from imaging.units import in_unit
 
 _PLANES = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal", "L": "sagittal",
            "R": "sagittal"}  # fmt: skip
@@ -52,6 +53,8 @@ class Need:
         How the images came to be (`imaging.origin`), e.g. ``("primary", "reformatted")``.
     contrast
         Whether contrast medium must, must not or may have been given.
+    unit
+        UCUM unit that the values must be had in (`imaging.units`), e.g. ``"{SUVbw}g/ml"``.
     min_slices, max_slices
         Fewest slices that make sense, most that can be read.
     min_spacing_mm
@@ -74,6 +77,7 @@ class Need:
     kernels: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     contrast: Contrast = Contrast.ANY
+    unit: str = ""
     min_slices: int = 1
     max_slices: int | None = None
     min_spacing_mm: float | None = None
@@ -90,6 +94,8 @@ def misfits(need: Need, stack: Stack) -> tuple[Reason, ...]:
         found += _by_sequence(need, header)
     if header.series.modality == "CT":
         found += _by_kernel(need, header)
+    if isinstance(converted := in_unit(stack, need.unit), Reason):
+        found.append(converted)
     return (*found, *_by_slices(need, stack.grid), *_by_size(need, stack.grid))
 
 

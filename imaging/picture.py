@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from imaging.attributes import Vector
-from imaging.header import Image, InstanceHeader
+from imaging.header import InstanceHeader
+from imaging.image import Image
 
 _SLICES = frozenset(("CT", "MR", "PT", "NM"))
 _CALIBRATED = frozenset(("GEOMETRY", "FIDUCIAL"))

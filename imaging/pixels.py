@@ -10,7 +10,8 @@ from imaging.decode_process import DecodeLimits
 from imaging.errors import PixelsUnreadable
 from imaging.frame_format import Stored
 from imaging.frame_reader import FrameReader
-from imaging.header import Image, InstanceHeader
+from imaging.header import InstanceHeader
+from imaging.image import Image
 from imaging.volume import Voxels
 
 _EXACT_IN_FLOAT32 = 2  # bytes of an integer
@@ -54,8 +55,20 @@ def rescale(stored: Stored, image: Image, values: Voxels) -> None:
     else:
         _transform(stored, image, values)
     padded = _padding(image, stored)
+    _require_mapped(stored, image, padded)
     if padded is not None and padded.any() and not padded.all():
         values[padded] = values[~padded].min()
+
+
+def _require_mapped(stored: Stored, image: Image, padded: NDArray[np.bool_] | None) -> None:
+    """Refuse samples for which a real world value map does not hold."""
+    if image.mapped is None:
+        return
+    beyond = (stored < image.mapped[0]) | (stored > image.mapped[1])
+    if np.any(beyond if padded is None else beyond & ~padded):
+        low, high = image.mapped
+        msg = f"stored values beyond {low:g} to {high:g} are not mapped to {image.unit}"
+        raise PixelsUnreadable(msg)
 
 
 def _transform(stored: Stored, image: Image, values: Voxels) -> None:
@@ -82,11 +95,24 @@ def _look_up(stored: Stored, image: Image, values: Voxels) -> None:
 
 
 def _padding(image: Image, stored: Stored) -> NDArray[np.bool_] | None:
-    if image.padding is None or stored.dtype.kind == "f":
+    if stored.dtype.kind == "f":
+        return _float_padding(image, stored)
+    if image.padding is None:
         return None
     ends = (image.padding, image.padding if image.padding_limit is None else image.padding_limit)
-    low, high = sorted(_as_stored(end, image) for end in ends)
+    low, high = sorted(_as_stored(int(end), image) for end in ends)
     mask: NDArray[np.bool_] = stored == low if low == high else (stored >= low) & (stored <= high)
+    return mask
+
+
+def _float_padding(image: Image, stored: Stored) -> NDArray[np.bool_]:
+    """Infinities and what is not a number are no values either (PS3.3 C.7.6.24, C.7.6.25)."""
+    mask: NDArray[np.bool_] = ~np.isfinite(stored)
+    if image.padding is None:
+        return mask
+    other = image.padding if image.padding_limit is None else image.padding_limit
+    low, high = (stored.dtype.type(end) for end in sorted((image.padding, other)))
+    mask |= (stored >= low) & (stored <= high)
     return mask
 
 

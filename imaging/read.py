@@ -10,30 +10,33 @@ from threading import Event
 import numpy as np
 
 from imaging.decode_process import DecodeLimits
-from imaging.encodings import encoding_of
 from imaging.errors import PixelsUnreadable
 from imaging.frame_format import Stored
 from imaging.frame_reader import FrameReader
-from imaging.header import InstanceHeader, read_dataset
+from imaging.header import InstanceHeader
 from imaging.pixels import rescale
-from imaging.reasons import Reason, reason
+from imaging.reasons import Reason
 from imaging.stack import Stack
-from imaging.suv import Uptake, uptake_of
 from imaging.tilt import straightened
+from imaging.units import in_unit
 from imaging.volume import Volume
 
 _MAX_READERS = 8
 _SLICES_PER_READER = 8  # a worker process takes as long to start as these take to decode
 
 
-def load_volume(stack: Stack, *, limits: DecodeLimits | None = None) -> Volume:
+def load_volume(stack: Stack, *, unit: str = "", limits: DecodeLimits | None = None) -> Volume:
     """Return the `Volume` of a stack: every slice decoded, in real-world values.
+
+    `unit` is the UCUM unit that they are wanted in; "" takes that of the modality transform.
 
     Raises
     ------
     PixelsUnreadable
-        A slice cannot be decoded; nothing is measured on the rest.
+        A slice cannot be decoded, and nothing is measured on the rest; or the header does not allow
+        that unit.
     """
+    stack = _in_unit(stack, unit)
     source = stack.source_grid or stack.grid
     voxels = np.empty(source.shape, dtype=np.float32)
 
@@ -48,7 +51,7 @@ def load_volume(stack: Stack, *, limits: DecodeLimits | None = None) -> Volume:
         grid=stack.grid,
         instances=stack.instances,
         source_grid=stack.source_grid,
-        notes=(*stack.notes, *_notes(stack)),
+        notes=stack.notes,
     )
 
 
@@ -90,19 +93,11 @@ def _frames(header: InstanceHeader) -> Iterator[InstanceHeader]:
         yield from (replace(header, frame=number) for number in range(header.image.frames))
 
 
-def _notes(stack: Stack) -> Iterator[Reason]:
-    """Yield what only who reads the pixels knows: codecs with loss, and the SUV factor of PET."""
-    noted = {note.code for note in stack.notes}
-    lossy = any(encoding_of(header.transfer_syntax_uid).lossy for header in stack.instances)
-    if lossy and "LOSSY_INPUT" not in noted:
-        yield reason("LOSSY_INPUT")
-    first = stack.instances[0]
-    if first.series.modality == "PT" and first.path is not None:
-        uptake = uptake_of(read_dataset(first.path))
-        if isinstance(uptake, Uptake):
-            yield reason("SUV_FACTOR", per_unit=uptake.per_unit)
-        else:
-            yield uptake
+def _in_unit(stack: Stack, unit: str) -> Stack:
+    found = in_unit(stack, unit)
+    if isinstance(found, Reason):
+        raise PixelsUnreadable(found.text)
+    return found
 
 
 def _each(

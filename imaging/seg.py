@@ -125,7 +125,7 @@ def _plane(header: InstanceHeader, report: Report) -> Dataset:
     between_slices = report.grid.spacing_mm[0]
     ds.SliceThickness = _decimals((image.slice_thickness_mm or between_slices,))[0]
     ds.SpacingBetweenSlices = _decimals((between_slices,))[0]
-    if image.lossy:
+    if image.loss:
         ds.LossyImageCompression = "01"
     return ds
 

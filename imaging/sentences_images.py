@@ -146,12 +146,16 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "层厚 {thickness_mm:.2f} mm，层间距 {spacing_mm:.2f} mm，层面相互重叠",
     ),
     "LOSSY_INPUT": (
-        "the images were compressed with loss before they arrived",
-        "图像在送达之前经过有损压缩",
+        "the images were compressed with loss before they arrived ({found})",
+        "图像在送达之前经过有损压缩（{found}）",
     ),
-    "SUV_FACTOR": (
-        "SUV by body weight is {per_unit:.6g} times the value (not applied)",
-        "按体重计算的 SUV 等于像素值乘以 {per_unit:.6g}（未应用）",
+    "SUV_APPLIED": (
+        "values are SUV by body weight: {per_unit:.6g} times those in {unit}",
+        "像素值已换算为按体重计算的 SUV：以 {unit} 为单位的值乘以 {per_unit:.6g}",
+    ),
+    "REAL_WORLD_VALUES": (
+        "values are in {unit}, by the real world value map of the header",
+        "像素值已按文件头的真实世界值映射换算为 {unit}",
     ),
     "NO_SUV_FACTOR": (
         "SUV cannot be calculated: the header lacks a sound {lacking}",
@@ -209,6 +213,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "ECHO": (
         "the MR sequence is {found}; {needed} is needed",
         "MR 序列为{found}，需要{needed}",
+    ),
+    "UNIT": (
+        "values are in {found} and cannot be had in {needed}",
+        "像素值单位为{found}，无法换算为 {needed}",
     ),
     "CONTRAST": (
         "contrast medium: {found}; {needed} is needed",

@@ -14,6 +14,7 @@ import numpy as np
 from imaging.differences import Difference, Headers, of_grid, of_kind, of_repetition
 from imaging.geometry import Grid
 from imaging.header import InstanceHeader
+from imaging.loss import in_words
 from imaging.picture import Picture, picture_of
 from imaging.planning import is_planning, is_survey, scouts_among
 from imaging.reasons import Reason, reason
@@ -264,8 +265,8 @@ def _grid(row: Row) -> Grid:
 def _notes(row: Row, angle_deg: float, tolerances: Tolerances) -> Iterator[Reason]:
     """Yield what was corrected, and what the header says that the positions do not."""
     gap_mm, image = row.gap_mm, row.headers[0].image
-    if any(header.image.lossy for header in row.headers):
-        yield reason("LOSSY_INPUT")
+    if losses := [header.image.loss for header in row.headers if header.image.loss]:
+        yield reason("LOSSY_INPUT", found=in_words(losses))
     if angle_deg:
         yield reason("TILT_CORRECTED", angle_deg=angle_deg)
     claim_mm = abs(image.slice_spacing_mm or gap_mm)

@@ -102,6 +102,7 @@ def _needs(table: Table) -> Need:
         kernels=table.choices("kernels", CHOICES["kernels"]),
         origins=table.choices("origins", CHOICES["origins"]),
         contrast=table.choice("contrast", Contrast, Contrast.ANY),
+        unit=table.text("unit", default=""),
         min_slices=table.integer("min_slices", 1, low=1),
         max_slices=table.optional_integer("max_slices"),
         min_spacing_mm=table.optional_number("min_spacing_mm"),

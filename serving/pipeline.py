@@ -107,7 +107,7 @@ class Pipeline:
         drafts: tuple[Draft, ...]
         findings: tuple[Finding, ...] = ()
         try:
-            volume = self._volumes.get(_place(assignment), lambda: load_volume(stack))
+            volume = self._volume(assignment, package, stack)
             watch.lap("read")
             answer = self._answer(assignment, package, volume)
             watch.lap("analyse")
@@ -176,6 +176,11 @@ class Pipeline:
 
     # One reading
 
+    def _volume(self, assignment: Assignment, package: Package, stack: Stack) -> Volume:
+        """Return the voxels in the unit that a model wants; models that want the same share."""
+        unit = package.manifest.needs.unit
+        return self._volumes.get((*_place(assignment), unit), lambda: load_volume(stack, unit=unit))
+
     def _answer(self, assignment: Assignment, package: Package, volume: Volume) -> "_Answer":
         """Return what a model says; asked for at once by two models, it is computed once."""
         return self._answers.get(
@@ -184,7 +189,7 @@ class Pipeline:
         )
 
     def _compute(self, assignment: Assignment, package: Package, volume: Volume) -> "_Answer":
-        masks = {name: self._mask(assignment, name, volume) for name in package.manifest.uses}
+        masks = {name: self._mask(assignment, name) for name in package.manifest.uses}
         prediction = predict(package, volume, sessions=self._sessions, masks=masks)
         needed = sorted(self._registry.get(name).digest for name in package.manifest.uses)
         digests = (package.digest, self._settings.digest, *needed)
@@ -195,9 +200,11 @@ class Pipeline:
             model_seconds=prediction.model_seconds,
         )
 
-    def _mask(self, assignment: Assignment, model: str, volume: Volume) -> Mask:
-        """Return the mask that another model finds in the same volume."""
-        found = self._answer(assignment, self._registry.get(model), volume).found
+    def _mask(self, assignment: Assignment, model: str) -> Mask:
+        """Return the mask that another model finds in the same series."""
+        package = self._registry.get(model)
+        volume = self._volume(assignment, package, self._stack(assignment)[0])
+        found = self._answer(assignment, package, volume).found
         for finding in found.findings:
             if finding.abstained:
                 msg = f"{model}, which this model needs, abstained: {finding.abstained.text}"

@@ -13,6 +13,7 @@ import numpy as np
 
 from imaging.errors import NotFound, PixelsUnreadable
 from imaging.header import InstanceHeader
+from imaging.loss import in_words
 from imaging.needs import plane
 from imaging.picture import Picture
 from imaging.read import stored_values
@@ -20,6 +21,7 @@ from imaging.reasons import Reason
 from imaging.sentences import Value
 from imaging.stack import Part, Stack, Unusable, stacks_of
 from imaging.tolerances import DEFAULT, Tolerances
+from imaging.units import conversions, units_offered
 from serving.commands.tables import empty_table, output
 from serving.folder import Found, Skipped, read_folder
 
@@ -88,8 +90,10 @@ def _part(part: Part) -> dict[str, Any]:
         refused = {"usable": False, "reason": why.code, "detail": why.text}
         numbers = {name: _finite(value) for name, value in why.numbers}
         more = {"detail_zh": why.text_zh, "numbers": numbers}
-        return refused | more | shared | (_picture(part.picture) if part.picture else {})
-    return {"usable": True, **_grid(part), **_notes(part.notes), **shared}
+        picture = _picture(part.picture) if part.picture else {}
+        return refused | more | shared | picture | _values(part.instances)
+    found = {"usable": True, **_grid(part), **_notes(part.notes), **shared}
+    return found | _values(part.instances)
 
 
 def _finite(value: Value) -> Value | None:
@@ -117,6 +121,26 @@ def _notes(notes: Sequence[Reason]) -> dict[str, Any]:
         "notes": [note.text for note in notes],
         "note_codes": [note.code for note in notes],
     }
+
+
+def _values(headers: Sequence[InstanceHeader]) -> dict[str, Any]:
+    """Say what the values mean, in which units they can be had, and what was lost before."""
+    first, losses = headers[0], [h.image.loss for h in headers if h.image.loss]
+    units = [_unit(headers, unit) for unit in units_offered(headers)]
+    return {
+        **({"units": units} if units else {}),
+        **({"no_suv": first.uptake.text} if isinstance(first.uptake, Reason) else {}),
+        **({"lossy": in_words(losses)} if losses else {}),
+    }
+
+
+def _unit(headers: Sequence[InstanceHeader], unit: str) -> dict[str, Any]:
+    """Describe the straight line from stored values; the first image's, where they differ."""
+    found = conversions(headers, unit)
+    assert not isinstance(found, Reason)
+    slope, intercept = found[0].image.rescale or (1.0, 0.0)
+    said = {"unit": unit, "slope": _finite(slope), "intercept": _finite(intercept)}
+    return said | ({"by": found[0].note.text} if found[0].note else {})
 
 
 def _picture(picture: Picture) -> dict[str, Any]:
@@ -150,7 +174,8 @@ def _sha256(headers: Sequence[InstanceHeader]) -> str:
 
 
 def _print(entries: list[dict[str, Any]]) -> None:
-    columns = ("series", "modality", "stack", "images", "usable", "shape or reason", "spacing")
+    columns = ("series", "modality", "stack", "images", "usable", "shape or reason", "spacing",
+               "units", "notes")  # fmt: skip
     table = empty_table(*columns)
     for entry in entries:
         for stack in entry["stacks"]:
@@ -163,5 +188,14 @@ def _print(entries: list[dict[str, Any]]) -> None:
                 "yes" if usable else "no",
                 " x ".join(map(str, stack["shape"])) if usable else stack["detail"],
                 " x ".join(f"{mm:g}" for mm in stack["spacing_mm"]) + " mm" if usable else "",
+                ", ".join(each["unit"] for each in stack.get("units", ())),
+                "; ".join(_remarks(stack)),
             )
     output().print(table)
+
+
+def _remarks(stack: dict[str, Any]) -> list[str]:
+    lossy = f"compressed with loss ({stack['lossy']})" if "lossy" in stack else ""
+    # a stack has its loss among its notes
+    own = stack["notes"] if stack["usable"] else [lossy]
+    return [remark for remark in (*own, stack.get("no_suv", "")) if remark]

@@ -99,6 +99,28 @@ def test_floating_point_pixels(tmp_path: Path, keyword, kind):
     np.testing.assert_allclose(plane(header), stored, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("keyword", "kind"), [("Float", "<f4"), ("DoubleFloat", "<f8")])
+def test_padding_of_floating_point_pixels(tmp_path: Path, keyword, kind):
+    """Neither padding nor what is not a number is taken for tissue."""
+    stored = np.array([[1, 2, 3, 1e6], [2e6, np.nan, np.inf, -np.inf]], kind)
+    ds = one(EXPLICIT, b"", np.zeros((2, 4), "<u2"), 16, RescaleIntercept=0)
+    del ds.PixelData, ds.BitsStored, ds.HighBit, ds.PixelRepresentation
+    ds.BitsAllocated = stored.dtype.itemsize * 8
+    setattr(ds, f"{keyword}PixelData", stored.tobytes())
+    setattr(ds, f"{keyword}PixelPaddingValue", 1e6)
+    setattr(ds, f"{keyword}PixelPaddingRangeLimit", 3e6)
+    found = plane(written(ds, tmp_path / "x.dcm"))
+    np.testing.assert_array_equal(found, [[1, 2, 3, 1], [1, 1, 1, 1]])
+
+
+def test_a_range_of_padding(tmp_path: Path):
+    stored = np.arange(16, dtype="<i2").reshape(4, 4)
+    ds = one(EXPLICIT, stored.tobytes(), stored, 16, RescaleIntercept=0)
+    ds.add_new("PixelPaddingValue", "SS", 15)
+    ds.add_new("PixelPaddingRangeLimit", "SS", 12)
+    assert np.unique(plane(written(ds, tmp_path / "x.dcm"))).tolist() == list(range(12))
+
+
 @pytest.mark.parametrize("slope", ["0", "nan"])
 def test_a_rescale_that_gives_no_values_is_refused(tmp_path: Path, slope):
     header = image(tmp_path)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,9 @@ from imaging.errors import PixelsUnreadable
 from imaging.frames import read_headers
 from imaging.header import read_header
 from imaging.read import load_volume, stored_values
-from imaging.real_world import real_world_maps
 from imaging.stack import Stack, stacks_of
-from imaging.suv import Uptake, uptake_of
 from tests.builders import ct_series, mr_series, placed, save
-from tests.imaging.encoded import ENCODERS, EXPLICIT, JPEG_LS_NEAR
+from tests.imaging.encoded import ENCODERS, EXPLICIT
 
 ENCODINGS = [EXPLICIT, *ENCODERS]
 _PEAK = """
@@ -121,89 +118,3 @@ def test_memory_stays_near_that_of_the_array(tmp_path: Path):
     )  # fmt: skip
     grown, array = map(int, measured.stdout.split())
     assert grown < 1.3 * array
-
-
-def test_a_lossy_encoding_is_noted_though_the_header_does_not_say_so(tmp_path: Path):
-    images = ct_series((3, 8, 8), voxels=np.random.default_rng(2).integers(0, 900, (3, 8, 8)))
-    for image in images:
-        compress(image, "1.2.840.10008.1.2.4.80")
-        image.file_meta.TransferSyntaxUID = UID(JPEG_LS_NEAR)
-    notes = load_volume(stack_of(save(images, tmp_path))).notes
-    assert [note.code for note in notes].count("LOSSY_INPUT") == 1
-
-
-# Quantities that the header offers
-
-
-def pet(**header: object) -> Dataset:
-    ds = Dataset()
-    ds.Units, ds.DecayCorrection, ds.CorrectedImage = "BQML", "START", ["DECY", "ATTN"]
-    ds.PatientWeight = 70
-    ds.SeriesDate = ds.AcquisitionDate = "20240131"
-    ds.SeriesTime, ds.AcquisitionTime = "113000", "113000.25"
-    isotope = Dataset()
-    isotope.RadionuclideTotalDose, isotope.RadionuclideHalfLife = 350e6, 6586.2
-    isotope.RadiopharmaceuticalStartTime = "103000.00"
-    ds.RadiopharmaceuticalInformationSequence = [isotope]
-    for keyword, value in header.items():
-        target = isotope if keyword.startswith("Radio") else ds
-        setattr(target, keyword, value)
-    return ds
-
-
-def test_suv_factor_by_body_weight():
-    found = uptake_of(pet())
-    assert isinstance(found, Uptake)
-    # 350 MBq after one hour of fluorine 18 are 239.6 MBq
-    assert found.per_unit == pytest.approx(70_000 / 239.62e6, rel=1e-4)
-    late = uptake_of(pet(SeriesTime="003000", AcquisitionTime="003500",
-                         RadiopharmaceuticalStartTime="233000"))  # fmt: skip
-    assert late == found
-    administered = uptake_of(pet(DecayCorrection="ADMIN"))
-    assert isinstance(administered, Uptake)
-    assert administered.per_unit == pytest.approx(70_000 / 350e6)
-    assert uptake_of(pet(Units="GML")) == Uptake(per_unit=1.0)
-
-
-@pytest.mark.parametrize(
-    "lack",
-    [
-        {"Units": "CNTS"},
-        {"PatientWeight": 0},
-        {"PatientWeight": None},
-        {"DecayCorrection": "NONE"},
-        {"CorrectedImage": ["ATTN"]},
-        {"SeriesTime": "120000"},  # later than the acquisition: set anew by a later reconstruction
-        {"RadionuclideTotalDose": 0},
-        {"RadionuclideHalfLife": None},
-        {"RadiopharmaceuticalStartTime": ""},
-    ],
-)
-def test_no_suv_factor_from_a_header_that_leaves_something_to_guess(lack):
-    found = uptake_of(pet(**lack))
-    assert not isinstance(found, Uptake)
-    assert found.code == "NO_SUV_FACTOR"
-    assert found.text_zh != found.text
-
-
-def test_suv_is_offered_but_not_applied(tmp_path: Path):
-    images = ct_series((3, 8, 8), Modality="PT", RescaleIntercept=0)
-    for image in images:
-        image.update(pet())
-    volume = load_volume(stack_of(save(images, tmp_path)))
-    assert [note.code for note in volume.notes] == ["SUV_FACTOR"]
-    assert volume.voxels.max() == 1024
-
-
-def test_real_world_maps_are_read():
-    unit, item, group, ds = Dataset(), Dataset(), Dataset(), Dataset()
-    unit.CodeValue, unit.CodingSchemeDesignator = "{SUVbw}g/ml", "UCUM"
-    item.RealWorldValueFirstValueMapped, item.RealWorldValueLastValueMapped = 0, 32767
-    item.RealWorldValueSlope, item.RealWorldValueIntercept = 0.001, 0.0
-    item.LUTLabel, item.MeasurementUnitsCodeSequence = "SUV", [unit]
-    ds.RealWorldValueMappingSequence = [item]
-    group.RealWorldValueMappingSequence = [item]
-    ds.PerFrameFunctionalGroupsSequence = [Dataset(), group]
-    whole, frame = real_world_maps(ds)
-    assert (whole.slope, whole.unit, whole.frame) == (0.001, "{SUVbw}g/ml", None)
-    assert frame == replace(whole, frame=1)

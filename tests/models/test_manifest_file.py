@@ -13,6 +13,7 @@ acquisitions = ["3D"]
 echoes = ["gradient echo"]
 kernels = ["soft"]
 contrast = "no"
+unit = "{SUVbw}g/ml"
 max_slices = 400
 min_spacing_mm = 0.5
 min_coverage_mm = [120, 150, 100]
@@ -38,6 +39,7 @@ def test_every_need_is_read(tmp_path: Path) -> None:
     assert (needs.orientations, needs.acquisitions) == (("axial",), ("3D",))
     assert (needs.echoes, needs.kernels) == (("gradient echo",), ("soft",))
     assert (needs.contrast, needs.max_slices) == (Contrast.NO, 400)
+    assert needs.unit == "{SUVbw}g/ml"
     assert (needs.min_spacing_mm, needs.min_coverage_mm) == (0.5, (120.0, 150.0, 100.0))
 
 

@@ -13,6 +13,7 @@ from pydicom.encaps import encapsulate
 from serving.commands.inspect import inspect
 from tests.builders import mr_series, save
 from tests.enhanced import enhanced
+from tests.imaging.test_units import FACTOR, pet_series
 
 REAL = (
     "mr_t1_siemens_sag_hfs/series.tar.xz",
@@ -149,6 +150,28 @@ def test_the_frame_count_of_a_refused_instance_is_not_believed(tmp_path, capsys)
     assert stack["reason"] == "MULTIFRAME"
     assert stack["stored_sha256"] is None
     assert "2147483647 frames" in stack["unreadable"]
+
+
+def test_units_and_losses_are_said(tmp_path, capsys):
+    images = pet_series(LossyImageCompression="01", LossyImageCompressionRatio="8")
+    save(images, tmp_path)
+    (stack,) = inspected(tmp_path, capsys, digest=False)
+    assert [each["unit"] for each in stack["units"]] == ["Bq/ml", "{SUVbw}g/ml"]
+    assert stack["units"][0] == {"unit": "Bq/ml", "slope": 2.0, "intercept": 0.0}
+    assert stack["units"][1]["slope"] == pytest.approx(2 * FACTOR, rel=1e-4)
+    assert "SUV by body weight" in stack["units"][1]["by"]
+    assert stack["lossy"] == "unknown, 8 : 1"
+    assert inspect(tmp_path, as_json=False) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "{SUVbw}g/ml" in shown
+    assert "loss" in shown
+
+
+def test_a_single_pet_image_says_why_it_has_no_suv(tmp_path, capsys):
+    save(pet_series(PatientWeight=None)[:1], tmp_path)
+    (image,) = inspected(tmp_path, capsys, digest=False)
+    assert [each["unit"] for each in image["units"]] == ["Bq/ml"]
+    assert "PatientWeight" in image["no_suv"]
 
 
 def test_without_digest_no_pixel_is_read(tmp_path, capsys):

@@ -3,12 +3,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
 from dicom_node.routing import Rule
 from imaging.identity import derived_uid
+from imaging.real_world import SUV_BY_WEIGHT
+from serving.study_view import StudyViews
 from tests.builders import mr_series
+from tests.imaging.test_units import pet as pet_header
 from tests.models.networks import CLASSIFICATION, SEGMENTATION, classifier, write_package
-from tests.serving.bench import MODEL, NEEDY, Bench, ball, breaking, ct, mr, peer, said
+from tests.serving.bench import MODEL, NEEDY, SHAPE, Bench, ball, breaking, ct, mr, peer, said
 
 NOTHING = SEGMENTATION + "threshold = 1.0\n"  # which no probability is above
 KINDS = Counter({"SEG": 1, "SR": 1, "KEY_IMAGE": 1})
@@ -450,3 +454,50 @@ def test_a_result_that_breaks_a_check_is_held(make):
     # What was delivered before still counts: nothing took its place.
     old = {r.kind: r for r in bench.journal.results(study_uid=study) if r.workitem_uid != newest}
     assert {kind for kind, r in old.items() if r.superseded_by} == {"KEY_IMAGE"}
+
+
+# What happened to the values before the model saw them
+
+
+def pet(**header) -> list[Dataset]:
+    """A PET of the ball on a background of half its activity: SUV 0.58 and 0.29."""
+    images = mr_series(SHAPE, voxels=(ball() + 1000) / 2)
+    for image in images:
+        image.update(pet_header(**header))
+        image.RescaleSlope, image.RescaleIntercept = 2, 0
+    return images
+
+
+def wanting_suv() -> str:
+    needs = f'modalities = ["PT"]\nunit = "{SUV_BY_WEIGHT}"'
+    manifest = SEGMENTATION.replace('modalities = ["MR"]', needs)
+    return manifest.replace('scaling = "maximum"', 'scaling = "none"')
+
+
+def test_loss_is_told_in_the_report_and_with_the_decision(bench: Bench):
+    study = bench.analysed(mr(LossyImageCompression="01", LossyImageCompressionRatio="12"))
+    words = "compressed with loss before they arrived (unknown, 12 : 1)"
+    assert f"{words} (LOSSY_INPUT)" in said(bench.dataset(bench.results(study)["SR"]))
+    detail = StudyViews(bench.index, bench.journal).detail(study)
+    (decision,) = detail.decisions
+    assert [why.code for why in decision.reasons] == ["CHOSEN", "LOSSY_INPUT"]
+    assert words in decision.reasons[1].text
+
+
+def test_a_model_that_wants_suv_gets_it(empty: Bench):
+    """Its threshold lies between the SUV of background and ball, far below either's activity."""
+    empty.install(wanting_suv())
+    study = empty.analysed(pet())
+    (finding,) = empty.journal.findings(study)
+    assert finding.measurements[0].value == pytest.approx((ball() > 500).sum() / 1000)
+    text = said(empty.dataset(empty.results(study)["SR"]))
+    assert "values are SUV by body weight" in text
+    assert "(SUV_APPLIED)" in text
+
+
+def test_pet_that_cannot_be_suv_is_not_read_and_says_why(empty: Bench):
+    empty.install(wanting_suv())
+    study = empty.analysed(pet(PatientWeight=None))
+    text = said(empty.dataset(empty.results(study)["NOTICE"]))
+    assert "NO_SUV_FACTOR" in text
+    assert "PatientWeight" in text
