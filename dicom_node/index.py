@@ -9,12 +9,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_node.group_commit import GroupCommit
 from dicom_node.lookup import Lookup
+from dicom_node.names import name_key, name_words
 from dicom_node.records import Added, Completion, SetAside, StoredInstance
-from dicom_node.schema import instances, series, set_aside, studies, writing
+from dicom_node.schema import instances, requests, series, set_aside, studies, writing
 from imaging.header import InstanceHeader
 
 _FILLED_LATER = ("patient_id", "patient_name", "birth_date", "sex", "accession_number", "study_id",
-                 "study_date", "study_time", "description")  # fmt: skip
+                 "study_date", "study_time", "description", "referring_physician", "name_key",
+                 "name_words")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +117,13 @@ class Index(Lookup):
         by_series = {(o.record.study_uid, o.record.series_uid): o for o in reversed(ordered)}
         rows = [self._series(by_series[key]) for key in sorted(by_series)]
         connection.execute(self._insert_into(series).on_conflict_do_nothing(), rows)
+        ordered_by = [row for key in sorted(by_series) for row in self._requests(by_series[key])]
+        if ordered_by:
+            connection.execute(self._insert_into(requests).on_conflict_do_nothing(), ordered_by)
         statement = self._insert_into(instances).on_conflict_do_nothing()
         new = connection.execute(
             statement.returning(instances.c.instance_uid),
-            [{"tenant": self.tenant, **asdict(o.record)} for o in ordered],
+            [{"tenant": self.tenant, **asdict(o.record), **_size(o.header)} for o in ordered],
         )
         return frozenset(new.scalars())
 
@@ -161,6 +166,9 @@ class Index(Lookup):
             "received": 0,
             "state": "receiving",
             "completeness_text": "",
+            "referring_physician": study.referring_physician,
+            "name_key": name_key(patient.name),
+            "name_words": name_words(patient.name),
         }
         return {key: _clean(value) for key, value in row.items()}
 
@@ -174,8 +182,36 @@ class Index(Lookup):
             "number": header.number,
             "description": header.description,
             "body_part": header.body_part,
+            "series_date": header.date,
+            "series_time": header.time,
+            "step_date": header.step_date,
+            "step_time": header.step_time,
         }
         return {key: _clean(value) for key, value in row.items()}
+
+    def _requests(self, offer: _Offer) -> list[dict[str, object]]:
+        return [
+            {
+                "tenant": self.tenant,
+                "study_uid": offer.record.study_uid,
+                "series_uid": offer.record.series_uid,
+                "position": position,
+                "step_id": _clean(request.step_id),
+                "procedure_id": _clean(request.procedure_id),
+            }
+            for position, request in enumerate(offer.header.series.requests)
+        ]
+
+
+def _size(header: InstanceHeader) -> dict[str, int | None]:
+    image = header.image
+    pixels = image.rows is not None
+    return {
+        "rows": image.rows,
+        "columns": image.columns,
+        "bits_allocated": image.bits_allocated,
+        "frames": image.frames if pixels else None,
+    }
 
 
 def _pairs(connection: sa.Connection, query: sa.Select[Any]) -> dict[str, str]:

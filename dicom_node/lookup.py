@@ -17,11 +17,17 @@ from dicom_node.records import (
 from dicom_node.schema import instances, series, set_aside, studies
 from imaging.errors import NotFound
 
+# Columns that only searches look at (dicom_node.searching).
+_SEARCHED = frozenset((
+    "referring_physician", "name_key", "name_words", "series_date", "series_time", "step_date",
+    "step_time", "rows", "columns", "bits_allocated", "frames",
+))  # fmt: skip
 _RESULT = sa.case((instances.c.origin == "result", 1), else_=0)
 
 
 def _columns(table: sa.Table, *left_out: str) -> list[sa.Column[object]]:
-    return [column for column in table.columns if column.name not in {"tenant", *left_out}]
+    hidden = {"tenant", *_SEARCHED, *left_out}
+    return [column for column in table.columns if column.name not in hidden]
 
 
 class Lookup:

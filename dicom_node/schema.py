@@ -27,6 +27,12 @@ def _text(name: str, *, key: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.Text, primary_key=key, nullable=False)
 
 
+def _searched(name: str) -> sa.Column[str]:
+    """Text that is matched and sorted byte by byte, in both databases alike."""
+    kind = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+    return sa.Column(name, kind, nullable=False, server_default="")
+
+
 def _whole(name: str) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=False)
 
@@ -59,9 +65,13 @@ studies = sa.Table(
     _text("completeness_text"),
     sa.Column("content_digest", sa.Text),
     _time("completed_at"),
+    _searched("referring_physician"),
+    _searched("name_key"),  # the patient's name as it is matched: dicom_node.names
+    _searched("name_words"),
     sa.Index("studies_by_state", "tenant", "state"),
     sa.Index("studies_by_patient", "tenant", "patient_id"),
-    sa.Index("studies_by_date", "tenant", "study_date"),
+    sa.Index("studies_by_date", "tenant", "study_date", "study_time", "study_uid"),
+    sa.Index("studies_by_accession", "tenant", "accession_number"),
 )
 
 series = sa.Table(
@@ -74,6 +84,35 @@ series = sa.Table(
     sa.Column("number", sa.BigInteger),
     _text("description"),
     _text("body_part"),
+    _searched("series_date"),
+    _searched("series_time"),
+    _searched("step_date"),
+    _searched("step_time"),
+    sa.Index("series_by_uid", "tenant", "series_uid"),
+)
+
+requests = sa.Table(  # what was ordered that led to a series (Request Attributes Sequence)
+    "requests",
+    metadata,
+    _tenant(),
+    _text("study_uid", key=True),
+    _text("series_uid", key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    _text("step_id"),
+    _text("procedure_id"),
+    sa.Index("requests_by_step", "tenant", "step_id"),
+    sa.Index("requests_by_procedure", "tenant", "procedure_id"),
+)
+
+series_documents = sa.Table(  # made from the files when first asked for; may be deleted
+    "series_documents",
+    metadata,
+    _tenant(),
+    _text("study_uid", key=True),
+    _text("series_uid", key=True),
+    _text("version"),  # of the instances it was made of
+    sa.Column("document", sa.LargeBinary, nullable=False),  # DICOM JSON, gzip
+    sa.Column("contents", sa.LargeBinary, nullable=False),  # where each instance is in it
 )
 
 instances = sa.Table(
@@ -93,6 +132,10 @@ instances = sa.Table(
     _text("calling_ae"),
     _text("address"),
     sa.Column("instance_number", sa.BigInteger),
+    sa.Column("rows", sa.BigInteger),
+    sa.Column("columns", sa.BigInteger),
+    sa.Column("bits_allocated", sa.BigInteger),
+    sa.Column("frames", sa.BigInteger),
     sa.Index("instances_by_study", "tenant", "study_uid", "series_uid"),
     sa.Index("instances_by_series", "tenant", "series_uid"),
 )

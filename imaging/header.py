@@ -21,8 +21,9 @@ from imaging.attributes import (
 )
 from imaging.deflated import is_deflated, plain_start
 from imaging.diffusion import b_value, gradient
+from imaging.entities import Patient, Series, Study, patient_of, series_of, study_of
 from imaging.errors import MalformedInstance, NotDicom
-from imaging.identity import InstanceUID, SeriesUID, StudyUID, checked_uid
+from imaging.identity import InstanceUID, checked_uid
 from imaging.image import Image, image_of
 from imaging.reasons import Reason
 from imaging.suv import Uptake, uptake_of
@@ -33,43 +34,6 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 _META_ENDS = 1024  # file meta information is a few hundred bytes
 _MAX_HEADER = 16 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
-    """Patient module (PS3.3 C.7.1.1), as text."""
-
-    patient_id: str
-    name: str
-    birth_date: str
-    sex: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
-    """General Study module (PS3.3 C.7.2.1)."""
-
-    study_uid: StudyUID
-    date: str
-    time: str
-    study_id: str
-    accession_number: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """General Series and Equipment modules (PS3.3 C.7.3.1, C.7.5.1)."""
-
-    series_uid: SeriesUID
-    modality: str
-    number: int | None
-    description: str
-    protocol: str
-    body_part: str
-    manufacturer: str
-    model_name: str
-    patient_position: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,54 +163,20 @@ def header_of(
         A UID that every instance must have is missing or is not a UID.
     """
     meta: Any = getattr(ds, "file_meta", Dataset())
-    syntax, series = text(meta, "TransferSyntaxUID"), _series(ds)
+    syntax, series = text(meta, "TransferSyntaxUID"), series_of(ds)
     return InstanceHeader(
         instance_uid=InstanceUID(checked_uid(text(ds, "SOPInstanceUID"), "SOP Instance UID")),
         sop_class_uid=checked_uid(text(ds, "SOPClassUID"), "SOP Class UID"),
         transfer_syntax_uid=syntax,
         instance_number=integer(ds, "InstanceNumber"),
-        patient=_patient(ds),
-        study=_study(ds),
+        patient=patient_of(ds),
+        study=study_of(ds),
         series=series,
         acquisition=acquisition_of(ds),
         image=image_of(ds, syntax),
         path=path,
         pixels_at=pixels_at,
         uptake=uptake_of(ds) if series.modality == "PT" else None,
-    )
-
-
-def _patient(ds: Dataset) -> Patient:
-    return Patient(
-        patient_id=text(ds, "PatientID"),
-        name=text(ds, "PatientName"),
-        birth_date=text(ds, "PatientBirthDate"),
-        sex=text(ds, "PatientSex"),
-    )
-
-
-def _study(ds: Dataset) -> Study:
-    return Study(
-        study_uid=StudyUID(checked_uid(text(ds, "StudyInstanceUID"), "Study Instance UID")),
-        date=text(ds, "StudyDate"),
-        time=text(ds, "StudyTime"),
-        study_id=text(ds, "StudyID"),
-        accession_number=text(ds, "AccessionNumber"),
-        description=text(ds, "StudyDescription"),
-    )
-
-
-def _series(ds: Dataset) -> Series:
-    return Series(
-        series_uid=SeriesUID(checked_uid(text(ds, "SeriesInstanceUID"), "Series Instance UID")),
-        modality=text(ds, "Modality").upper(),
-        number=integer(ds, "SeriesNumber"),
-        description=text(ds, "SeriesDescription"),
-        protocol=text(ds, "ProtocolName"),
-        body_part=text(ds, "BodyPartExamined").upper(),
-        manufacturer=text(ds, "Manufacturer"),
-        model_name=text(ds, "ManufacturerModelName"),
-        patient_position=text(ds, "PatientPosition").upper(),
     )
 
 

@@ -13,6 +13,7 @@ from imaging.errors import NotFound
 from models.registry import Registry
 from serving.journal import Journal
 from serving.operations import Operations
+from serving.problems import Problem
 from serving.records import Delivery, DeliveryState, Workitem
 from serving.study_view import StudyDetail, StudyList, StudyViews
 
@@ -20,15 +21,6 @@ _EVENT_POLL_S = 0.5
 _KEEP_ALIVE_POLLS = 30
 
 router = APIRouter(prefix="/api")
-
-
-class Problem(BaseModel):
-    """An error (RFC 9457)."""
-
-    type: str = "about:blank"
-    title: str = Field(examples=["Not Found"])
-    status: int = Field(examples=[404])
-    detail: str = Field(examples=["study 1.2.3 is not here"])
 
 
 class ModelView(BaseModel):

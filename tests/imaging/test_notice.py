@@ -9,8 +9,9 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from imaging.conformance import problems
+from imaging.entities import Patient
 from imaging.findings import Algorithm
-from imaging.header import Patient, header_of, read_dataset
+from imaging.header import header_of, read_dataset
 from imaging.key_image import key_image
 from imaging.notice import Languages, Notice, not_performed
 from imaging.objects import encoded, reference_to

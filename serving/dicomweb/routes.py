@@ -1,0 +1,94 @@
+"""DICOMweb as a web application of its own: which address does what (PS3.18 10)."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from dicom_node.archive import Archive
+from dicom_node.documents import Documents
+from dicom_node.index import Index
+from dicom_node.searching import MATCHED, Searches
+from serving.dicomweb.admission import admit
+from serving.dicomweb.qido import Qido
+from serving.dicomweb.wado import Wado
+from serving.problems import answer_errors
+
+_Act = Callable[[Request], Awaitable[Response]]
+_STUDY = "/studies/{study}"
+_SERIES = f"{_STUDY}/series/{{series}}"
+_INSTANCE = f"{_SERIES}/instances/{{instance}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One transaction: its name, method and address, and what answers."""
+
+    name: str
+    method: str
+    path: str
+    act: _Act
+
+
+def build(index: Index, archive: Archive) -> Starlette:
+    """Return the application, to be mounted under ``/dicomweb``."""
+    found = services(index, archive)
+    routes = [Route(each.path, _admitted(each.act), methods=[each.method]) for each in found]
+    routes.append(Route("/", _admitted(_capabilities(found)), methods=["GET", "OPTIONS"]))
+    app = Starlette(routes=routes)
+    answer_errors(app)
+    return app
+
+
+def services(index: Index, archive: Archive) -> tuple[Service, ...]:
+    """Return every transaction."""
+    documents = Documents(index, archive)
+    qido = Qido(Searches(index.engine, index.tenant), documents)
+    wado = Wado(index, documents)
+    searches = (
+        ("/studies", qido.studies),
+        (f"{_STUDY}/series", qido.series),
+        (f"{_STUDY}/instances", qido.instances),
+        (f"{_SERIES}/instances", qido.instances),
+        ("/series", qido.series),
+        ("/instances", qido.instances),
+    )
+    retrievals = (
+        (_STUDY, wado.instances),
+        (_SERIES, wado.instances),
+        (_INSTANCE, wado.instances),
+        (f"{_STUDY}/metadata", wado.metadata),
+        (f"{_SERIES}/metadata", wado.metadata),
+        (f"{_INSTANCE}/metadata", wado.metadata),
+        (f"{_INSTANCE}/frames/{{frames}}", wado.frames),
+        (f"{_INSTANCE}/bulkdata/{{tag}}", wado.bulk),
+    )
+    return tuple(
+        Service(name, "GET", path, act)
+        for name, group in (("QIDO-RS", searches), ("WADO-RS", retrievals))
+        for path, act in group
+    )
+
+
+def _admitted(act: _Act) -> _Act:
+    async def admitted(request: Request) -> Response:
+        admit(request)
+        return await act(request)
+
+    return admitted
+
+
+def _capabilities(found: tuple[Service, ...]) -> _Act:
+    """Say what there is, as JSON (PS3.18 8.9)."""
+    told = {
+        "services": [{"name": s.name, "method": s.method, "path": s.path} for s in found],
+        "matching": list(MATCHED),
+    }
+
+    async def capabilities(_: Request) -> Response:
+        return JSONResponse(told)
+
+    return capabilities
