@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.header import InstanceHeader
-from imaging.spacing import in_row, place_numbers
+from imaging.spacing import Row, in_row, place_numbers
 from imaging.tolerances import Tolerances
 
 Headers = tuple[InstanceHeader, ...]
@@ -97,6 +97,31 @@ def of_repetition(headers: Headers, tolerances: Tolerances) -> Iterator[Differen
     yield from _by_rank(headers, places)
 
 
+def of_slabs(row: Row, why: str) -> Iterator[Difference]:
+    """Yield ways to take slabs apart that were glued together, where `why` they are no one stack.
+
+    Slices missing where one acquisition ends and the next begins are missing, unless the sender
+    says that these are two stacks. Packages that interleave are no slabs.
+    """
+    for what, key in _SLABS.get(why, ()):
+        keys = [key(header) for header in row.headers]
+        if len(set(keys)) > 1 and _beside_one_another(row, keys):
+            yield _numbered(row.headers, [what], keys)
+
+
+def _beside_one_another(row: Row, keys: Sequence[Hashable]) -> bool:
+    """Whether no two groups share more than half of the shorter one's length."""
+    ends = [
+        (min(places), max(places))
+        for group in dict.fromkeys(keys)
+        for places in [[p for p, key in zip(row.places_mm, keys, strict=True) if key == group]]
+    ]
+    return all(
+        min(a[1], b[1]) - max(a[0], b[0]) <= min(a[1] - a[0], b[1] - b[0]) / 2
+        for a, b in combinations(ends, 2)
+    )
+
+
 # Values that mark a repetition, and what they are called
 
 _REPETITIONS: tuple[tuple[str, _Key], ...] = (
@@ -124,12 +149,26 @@ _REPETITIONS: tuple[tuple[str, _Key], ...] = (
 _OWN_COVERAGE = frozenset(
     ("stack", "acquisition", "slice thickness", "origin", "series number", "contrast agent")
 )
+# What marks slabs of one series, by why they are no one stack.
+_STACK: tuple[str, _Key] = ("stack", lambda h: h.acquisition.stack_id)
+_GLUED: tuple[tuple[str, _Key], ...] = (
+    _STACK,
+    ("acquisition", lambda h: h.acquisition.number or 0),
+    ("series number", lambda h: h.series.number or 0),
+    ("acquisition time", lambda h: h.acquisition.moment),
+)
+_SLABS: Mapping[str, tuple[tuple[str, _Key], ...]] = {
+    "UNEVEN_SPACING": _GLUED,
+    "NOT_ALIGNED": _GLUED,
+    "TILTED": _GLUED,
+    "MISSING_SLICES": (_STACK,),
+}
 _RANKS: tuple[tuple[str, _Key], ...] = (
     ("phase", lambda h: h.acquisition.trigger_time_ms),
     ("time", lambda h: h.acquisition.reference_time_ms),
     ("time", lambda h: _digits(h.acquisition.moment)),
     ("repetition", lambda h: h.instance_number),
-    ("repetition", lambda h: h.frame),
+    ("repetition", lambda h: h.part),
 )
 
 

@@ -1,5 +1,6 @@
 """Stored values of one slice after another, from whatever file and encoding each has."""
 
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,7 @@ class FrameReader:
         self._file: PixelFile | None = None
         self._uid = ""
         self._plane: Stored | None = None
+        self._mosaic: Stored | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -36,19 +38,32 @@ class FrameReader:
         self._decoder.close()
 
     def format(self, header: InstanceHeader) -> FrameFormat:
-        """Return what a frame of the instance is made of."""
-        return self._opened(header).format
+        """Return what a frame of the instance, or a tile of it, is made of."""
+        form = self._opened(header).format
+        if header.tile is None:
+            return form
+        return replace(form, rows=header.image.rows or 0, columns=header.image.columns or 0)
 
     def stored(self, header: InstanceHeader) -> Stored:
         """Return the stored values of one frame, little endian; the next call overwrites them.
 
-        (row, column), or (row, column, sample) for colour; RGB where the codec made it so.
+        (row, column), or (row, column, sample) for colour; RGB where the codec made it so. Of a
+        mosaic only the tile.
 
         Raises
         ------
         PixelsUnreadable
             The pixel data are absent, damaged or other than the header says.
         """
+        if header.tile is None:
+            return self._frame(header)
+        if self._mosaic is None or self._uid != header.instance_uid:
+            self._mosaic = self._frame(header)
+        tile, form = header.tile, self.format(header)
+        bottom, right = tile.row + form.rows, tile.column + form.columns
+        return self._mosaic[tile.row : bottom, tile.column : right]
+
+    def _frame(self, header: InstanceHeader) -> Stored:
         file = self._opened(header)
         frame, form = header.frame or 0, file.format
         if not file.native:
@@ -60,11 +75,11 @@ class FrameReader:
     def _opened(self, header: InstanceHeader) -> PixelFile:
         if self._file is None or self._uid != header.instance_uid or self._file.path != header.path:
             self._close()
-            self._file, self._uid = PixelFile(header), header.instance_uid
+            self._file, self._uid = PixelFile(_whole(header)), header.instance_uid
         return self._file
 
     def _close(self) -> None:
-        file, self._file = self._file, None
+        file, self._file, self._mosaic = self._file, None, None
         if file is not None:
             file.close()
 
@@ -75,6 +90,14 @@ class FrameReader:
         ):
             self._plane = np.empty(form.shape, form.dtype)
         return self._plane
+
+
+def _whole(header: InstanceHeader) -> InstanceHeader:
+    """Return the header of the image that is in the file."""
+    if header.tile is None:
+        return header
+    rows, columns = header.tile.of_rows, header.tile.of_columns
+    return replace(header, image=replace(header.image, rows=rows, columns=columns))
 
 
 def _samples_last(plane: Stored, form: FrameFormat) -> Stored:

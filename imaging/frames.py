@@ -19,6 +19,9 @@ from imaging.header import (
     read_part10,
 )
 from imaging.image import image_of
+from imaging.mosaic import is_mosaic, tiles_of
+from imaging.nuclear import is_nuclear, slices_of
+from imaging.slices import is_two_dimensional
 
 # Where a frame keeps what a single-frame image keeps at the top: functional groups, outermost
 # first, and the name of the attribute there if it is another one.
@@ -110,15 +113,22 @@ def headers_of(
 
 def frames_of(whole: InstanceHeader, ds: Dataset) -> tuple[InstanceHeader, ...]:
     """Return the same from the header of the instance and its data set."""
+    if is_mosaic(whole):
+        return tiles_of(whole, ds)
+    if is_nuclear(whole):
+        return slices_of(whole, ds)
     per_frame = items(ds, "PerFrameFunctionalGroupsSequence")
     if not per_frame or len(per_frame) != whole.image.frames:
         return (whole,)
     shared = next(iter(items(ds, "SharedFunctionalGroupsSequence")), Dataset())
     varying = _varying_dimensions(ds)
-    return tuple(
+    frames = tuple(
         _frame(whole, number, _Frame(own=own, shared=shared, instance=ds), varying=varying)
         for number, own in enumerate(per_frame)
     )
+    # Runs of projections have functional groups too: without places they are one run, not frames.
+    run = len(frames) > 1 and all(is_two_dimensional(frame) for frame in frames)
+    return (whole,) if run else frames
 
 
 def _frame(

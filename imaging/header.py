@@ -25,6 +25,7 @@ from imaging.entities import Patient, Series, Study, patient_of, series_of, stud
 from imaging.errors import MalformedInstance, NotDicom
 from imaging.identity import InstanceUID, checked_uid
 from imaging.image import Image, image_of
+from imaging.parts import Concatenation, Tile, concatenation_of
 from imaging.reasons import Reason
 from imaging.suv import Uptake, uptake_of
 from imaging.technique import Technique, technique_of
@@ -76,9 +77,9 @@ class InstanceHeader:
     """One image without its pixels; `path` is where its Part 10 file lies, if it has one.
 
     `frame` counts from 0 when the image is one frame of a multi-frame instance
-    (`imaging.frames`); ``None`` is the instance as a whole. `pixels_at` is the byte of the file
-    where the pixel data element begins, if it has one and is not deflated. `uptake` is the SUV
-    factor of PET, or why there is none.
+    (`imaging.frames`), `tile` says which part of a mosaic it is; ``None`` is the instance as a
+    whole. `pixels_at` is the byte of the file where the pixel data element begins, if it has one
+    and is not deflated. `uptake` is the SUV factor of PET, or why there is none.
     """
 
     instance_uid: InstanceUID
@@ -94,11 +95,18 @@ class InstanceHeader:
     frame: int | None = None
     pixels_at: int | None = None
     uptake: Uptake | Reason | None = None
+    tile: Tile | None = None
+    concatenation: Concatenation | None = None
+
+    @property
+    def part(self) -> int | None:
+        """Which frame or tile of its instance the image is; ``None`` when it is all of it."""
+        return self.tile.number if self.tile else self.frame
 
     @property
     def image_key(self) -> str:
-        """What tells this image from every other: the instance UID, and the frame if it is one."""
-        return self.instance_uid if self.frame is None else f"{self.instance_uid}#{self.frame + 1}"
+        """What tells this image from every other: the instance UID, and the part if it is one."""
+        return self.instance_uid if self.part is None else f"{self.instance_uid}#{self.part + 1}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -177,6 +185,7 @@ def header_of(
         path=path,
         pixels_at=pixels_at,
         uptake=uptake_of(ds) if series.modality == "PT" else None,
+        concatenation=concatenation_of(ds),
     )
 
 

@@ -18,7 +18,8 @@ class Image:
     Spacings are (between rows, between columns), as in the standard. `rescale` is (slope,
     intercept), ``None`` when both are absent and not a number where one is absent or not readable.
     `unit` is the UCUM unit of the values after it, "" where the header leaves it open; `mapped` are
-    the stored values for which it holds, where these are not all.
+    the stored values for which it holds, where these are not all. `step_from` names the attribute
+    that the position was reckoned with, where none is written.
     """
 
     rows: int | None
@@ -51,6 +52,7 @@ class Image:
     unit: str
     real_world: tuple[RealWorldMap, ...]
     mapped: Vector | None = None
+    step_from: str = ""
 
 
 def image_of(ds: Attributes, transfer_syntax_uid: str) -> Image:

@@ -19,10 +19,10 @@ def slice_of(finding: Finding, report: Report) -> int:
 
     Its key instance decides, unless its segment lies elsewhere; then the slice with the largest
     area of the segment; then the middle of the evidence; else the middle of the stack. An instance
-    of many frames tells no slice.
+    of many slices tells none.
     """
     areas = _areas(finding, report)
-    places = {str(h.instance_uid): i for i, h in enumerate(report.instances) if h.frame is None}
+    places = {str(h.instance_uid): i for i, h in enumerate(report.instances) if h.part is None}
     key = places.get(finding.key_instance or "")
     if key is not None and (areas is None or areas[key]):
         return key

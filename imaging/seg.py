@@ -85,8 +85,8 @@ def _tell_each_frame(made: Dataset) -> None:
 
 
 def _name_frames(made: Dataset, report: Report) -> None:
-    """Replace the names that frames of multi-frame sources had, see `_plane`, by what they are."""
-    frames = {_frame_uid(header): header for header in report.instances if header.frame is not None}
+    """Replace the names that frames and tiles had, see `_plane`, by what they are."""
+    frames = {_frame_uid(header): header for header in report.instances if header.part is not None}
     if not frames:
         return
     for group in made.PerFrameFunctionalGroupsSequence:
@@ -110,7 +110,7 @@ def _plane(header: InstanceHeader, report: Report) -> Dataset:
     """
     image = header.image
     ref = reference_to(header)
-    if header.frame is not None:
+    if header.part is not None:
         ref = replace(ref, sop_class_uid=RawDataStorage, instance_uid=_frame_uid(header))
     ds = stand_in(ref)
     ds.Modality = header.series.modality

@@ -23,8 +23,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "像素类型为 {found}，不是灰度值",
     ),
     "NO_GEOMETRY": (
-        "an instance has no position or orientation in the patient",
-        "有图像缺少患者坐标系中的位置或方向",
+        "an instance has no {lacking}: its place in the patient is unknown",
+        "有图像缺少 {lacking}：在患者坐标系中的位置未知",
     ),
     "BAD_ORIENTATION": (
         "row and column directions are not perpendicular unit vectors",
@@ -43,8 +43,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{found}是结果或计划，不是采集的图像",
     ),
     "MOSAIC": (
-        "{vendor} mosaic images hold all slices in one matrix and are not unpacked",
-        "{vendor} 拼图（mosaic）格式将所有层面拼在一幅图像中，不作拆分",
+        (
+            "{vendor} mosaic images hold all slices in one matrix, and their header does not tell "
+            "surely where each lies"
+        ),
+        "{vendor} 拼图（mosaic）格式将所有层面拼在一幅图像中，头信息未能确切说明各层位置",
     ),
     "IMAGE_2D": (
         "a 2D image ({found}) is not a slice of a volume",
@@ -61,6 +64,18 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "CINE": (
         "a cine run of {frames} frames has no slice positions",
         "动态图像（{frames} 帧）没有层面位置",
+    ),
+    "ULTRASOUND_VOLUME": (
+        "a 3D ultrasound of {frames} frames is placed in a volume of its own, not in the patient",
+        "三维超声（{frames} 帧）的位置属于自身坐标系，不是患者坐标系",
+    ),
+    "NUCLEAR_FRAMES": (
+        "{frames} nuclear medicine frames ({found}) are no slices of one volume",
+        "核医学图像（{found}，{frames} 帧）不是同一体数据的层面",
+    ),
+    "INCOMPLETE_CONCATENATION": (
+        "{have} of {expected} parts of a multi-frame image are there",
+        "多帧图像共分 {expected} 部分，只有 {have} 部分",
     ),
     "MIXED_KIND": (
         "the series mixes images that differ in {found}, and they are no whole stacks each",
@@ -140,6 +155,13 @@ SENTENCES: dict[str, tuple[str, str]] = {
             "the positions were used"
         ),
         "文件头所记层间距为 {header_mm:.3f} mm，按层面位置为 {used_mm:.3f} mm；采用后者",
+    ),
+    "SPACING_FROM_HEADER": (
+        (
+            "the {spacing_mm:.3f} mm between slices come from {attribute} in the header, because "
+            "the slices give no positions of their own"
+        ),
+        "层间距 {spacing_mm:.3f} mm 取自头信息 {attribute}：图像未给出各层位置",
     ),
     "OVERLAPPING_SLICES": (
         "slices of {thickness_mm:.2f} mm overlap: they lie {spacing_mm:.2f} mm apart",

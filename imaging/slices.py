@@ -7,6 +7,7 @@ import numpy as np
 
 from imaging.geometry import Matrix
 from imaging.header import InstanceHeader
+from imaging.nuclear import is_nuclear, is_nuclear_picture
 from imaging.reasons import Reason, reason
 from imaging.tolerances import Tolerances
 
@@ -27,6 +28,7 @@ _FOREIGN_MODALITIES = frozenset(
     ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "SR", "PR", "KO", "DOC", "ECG", "RWV")
 )
 _TOMOSYNTHESIS = frozenset((_STORAGE + "13.1.3", _STORAGE + "13.1.4", _STORAGE + "13.1.5"))
+_ULTRASOUND_VOLUME = _STORAGE + "6.2"
 _ULTRASOUND = frozenset(_STORAGE + tail for tail in ("6.1", "6", "3.1", "3"))
 _TWO_DIMENSIONAL = {
     "CR": "computed radiograph",
@@ -68,7 +70,7 @@ def is_two_dimensional(header: InstanceHeader) -> bool:
 
 def why_no_slice(header: InstanceHeader, tolerances: Tolerances) -> Reason | None:
     """Return why `header` describes no slice that can be measured; ``None`` when it does."""
-    checks = (_foreign, _two_dimensional, _layout, _plane, _values)
+    checks = (_foreign, _nuclear, _two_dimensional, _layout, _plane, _values)
     return next((why for check in checks if (why := check(header, tolerances))), None)
 
 
@@ -77,13 +79,23 @@ def _foreign(header: InstanceHeader, _: Tolerances) -> Reason | None:
     if is_foreign(header):
         return reason("FOREIGN_OBJECT", found=_FOREIGN.get(_kind(header), header.series.modality))
     for word, vendor in _MOSAIC_WORDS.items():
-        if word in header.acquisition.image_type:
+        if word in header.acquisition.image_type and header.tile is None:
             return reason("MOSAIC", vendor=vendor)
     return None
 
 
 def _kind(header: InstanceHeader) -> str:
     return header.sop_class_uid.removeprefix(_STORAGE).split(".")[0]
+
+
+def _nuclear(header: InstanceHeader, _: Tolerances) -> Reason | None:
+    """Nuclear medicine that is no reconstructed slice: pictures, projections, repetitions."""
+    if not is_nuclear_picture(header):
+        return None
+    if header.image.frames == 1:
+        return reason("IMAGE_2D", found="nuclear medicine image")
+    found = (*header.acquisition.image_type[2:3], "unknown")[0]
+    return reason("NUCLEAR_FRAMES", frames=header.image.frames, found=found)
 
 
 def _two_dimensional(header: InstanceHeader, _: Tolerances) -> Reason | None:
@@ -105,6 +117,8 @@ def _without_places(header: InstanceHeader) -> Reason:
         return reason("SECONDARY_CAPTURE", count=frames)
     if header.sop_class_uid in _TOMOSYNTHESIS:
         return reason("TOMOSYNTHESIS", frames=frames)
+    if header.sop_class_uid == _ULTRASOUND_VOLUME:
+        return reason("ULTRASOUND_VOLUME", frames=frames)
     if header.sop_class_uid in _ULTRASOUND or header.series.modality in _TWO_DIMENSIONAL:
         return reason("CINE", frames=frames)
     return reason("MULTIFRAME", frames=frames)
@@ -124,9 +138,9 @@ def _layout(header: InstanceHeader, tolerances: Tolerances) -> Reason | None:
 
 def _plane(header: InstanceHeader, tolerances: Tolerances) -> Reason | None:
     image = header.image
-    if image.position is None or image.orientation is None:
-        return reason("NO_GEOMETRY")
-    if not _orthonormal(image.orientation, tolerances):
+    if lacking := _lacking(header):
+        return reason("NO_GEOMETRY", lacking=lacking)
+    if not _orthonormal(image.orientation or (), tolerances):
         return reason("BAD_ORIENTATION")
     spacing = image.pixel_spacing_mm
     low, high = tolerances.least_spacing_mm, tolerances.most_spacing_mm
@@ -134,6 +148,16 @@ def _plane(header: InstanceHeader, tolerances: Tolerances) -> Reason | None:
         found = "absent" if spacing is None else " x ".join(f"{mm:g}" for mm in spacing)
         return reason("NO_SPACING", found=found)
     return None
+
+
+def _lacking(header: InstanceHeader) -> str:
+    """Name what places a slice and is not there; in nuclear medicine one distance places all."""
+    needed = {
+        "Image Position (Patient)": header.image.position,
+        "Image Orientation (Patient)": header.image.orientation,
+        "Spacing Between Slices": header.image.slice_spacing_mm or not is_nuclear(header),
+    }
+    return ", ".join(name for name, value in needed.items() if not value)
 
 
 def _values(header: InstanceHeader, _: Tolerances) -> Reason | None:

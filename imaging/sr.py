@@ -171,10 +171,15 @@ def _planar_groups(report: Report, segmentation: Dataset | None) -> Iterator[_Gr
             **_shared(finding, report),
             referenced_region=ImageRegion(
                 GraphicTypeValues.POLYLINE,
-                outlines(segment.mask[index])[0],
+                outlines(segment.mask[index])[0] + _first_pixel(image),
                 SourceImageForRegion(image.sop_class_uid, image.instance_uid, _frames(image)),
             ),
         )
+
+
+def _first_pixel(header: InstanceHeader) -> tuple[int, int]:
+    """Return (column, row) of the slice's first pixel in its image: not 0 in a mosaic."""
+    return (header.tile.column, header.tile.row) if header.tile else (0, 0)
 
 
 def _frames(header: InstanceHeader) -> list[int] | None:

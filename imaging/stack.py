@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from imaging.differences import Difference, Headers, of_grid, of_kind, of_repetition
+from imaging.differences import Difference, Headers, of_grid, of_kind, of_repetition, of_slabs
 from imaging.geometry import Grid
 from imaging.header import InstanceHeader
 from imaging.loss import in_words
+from imaging.nuclear import is_nuclear_picture
 from imaging.picture import Picture, picture_of
 from imaging.planning import is_planning, is_survey, scouts_among
 from imaging.reasons import Reason, reason
@@ -47,7 +48,7 @@ class Stack:
     Attributes
     ----------
     instances
-        One header for each slice, in slice order; frames of one instance repeat its UID.
+        One header for each slice, in slice order; frames and tiles of one instance repeat its UID.
     grid
         Where the voxels of the volume are.
     source_grid
@@ -90,7 +91,7 @@ def stacks_of(
     The order of `headers` does not matter. Localizers, captures and 2D images are set apart first:
     they often share a series with the slices they plan or show.
     """
-    ordered = sorted(headers, key=lambda h: (h.instance_number or 0, h.instance_uid, h.frame or 0))
+    ordered = sorted(headers, key=lambda h: (h.instance_number or 0, h.instance_uid, h.part or 0))
     planning = [h for h in ordered if is_planning(h)]
     slices = [h for h in ordered if not is_planning(h) and not _stands_alone(h)]
     alone = [h for h in ordered if not is_planning(h) and _stands_alone(h)]
@@ -108,7 +109,8 @@ def stacks_of(
 def _stands_alone(header: InstanceHeader) -> bool:
     """Whether an image is judged by itself: captures and 2D images are, slices never."""
     unplaced = header.image.position is None or header.image.orientation is None
-    return is_two_dimensional(header) or (is_secondary_capture(header) and unplaced)
+    picture = is_two_dimensional(header) or is_nuclear_picture(header)
+    return picture or (is_secondary_capture(header) and unplaced)
 
 
 def _judged(headers: Headers, tolerances: Tolerances) -> tuple[Part, ...]:
@@ -123,11 +125,24 @@ def _judged(headers: Headers, tolerances: Tolerances) -> tuple[Part, ...]:
         why = reason("MIXED_KIND", found=kinds.what)
         return parts or (Unusable(instances=headers, reason=why),)
     row = in_row(headers)
-    if len(set(place_numbers(row, tolerances))) < len(headers):
-        for difference in of_repetition(headers, tolerances):
-            if parts := _split(difference, headers, tolerances):
-                return parts
-    return (_stack(row, tolerances),)
+    return _repetitions(row, tolerances) or _slabs(row, tolerances)
+
+
+def _repetitions(row: Row, tolerances: Tolerances) -> tuple[Part, ...]:
+    """Return the parts of slices that repeat their places, if something tells them apart."""
+    if len(set(place_numbers(row, tolerances))) == len(row.headers):
+        return ()
+    ways = of_repetition(row.headers, tolerances)
+    return next((parts for way in ways if (parts := _split(way, row.headers, tolerances))), ())
+
+
+def _slabs(row: Row, tolerances: Tolerances) -> tuple[Part, ...]:
+    """Return the one stack that the slices are, or the slabs that were glued together."""
+    part = _stack(row, tolerances)
+    if isinstance(part, Stack):
+        return (part,)
+    ways = of_slabs(row, part.reason.code)
+    return next((parts for way in ways if (parts := _apart(way, tolerances))), (part,))
 
 
 def _why_refused(headers: Headers, tolerances: Tolerances) -> Reason | None:
@@ -135,7 +150,19 @@ def _why_refused(headers: Headers, tolerances: Tolerances) -> Reason | None:
         if why := why_no_slice(header, tolerances):
             return why
     people = _people(headers)
-    return reason("MIXED_PATIENTS", count=people) if people > 1 else None
+    if people > 1:
+        return reason("MIXED_PATIENTS", count=people)
+    return _cut_short(headers)
+
+
+def _cut_short(headers: Headers) -> Reason | None:
+    """Return that pieces of a multi-frame image are missing: at an end no gap would show it."""
+    pieces = {h.concatenation for h in headers if h.concatenation}
+    for piece in sorted(pieces, key=lambda p: (p.uid, p.number)):
+        have = len({other.number for other in pieces if other.uid == piece.uid})
+        if piece.total is not None and have < piece.total:
+            return reason("INCOMPLETE_CONCATENATION", have=have, expected=piece.total)
+    return None
 
 
 def _people(headers: Headers) -> int:
@@ -269,6 +296,8 @@ def _notes(row: Row, angle_deg: float, tolerances: Tolerances) -> Iterator[Reaso
         yield reason("LOSSY_INPUT", found=in_words(losses))
     if angle_deg:
         yield reason("TILT_CORRECTED", angle_deg=angle_deg)
+    if image.step_from:
+        yield reason("SPACING_FROM_HEADER", attribute=image.step_from, spacing_mm=gap_mm)
     claim_mm = abs(image.slice_spacing_mm or gap_mm)
     if abs(claim_mm - gap_mm) > max(tolerances.spacing_claim * gap_mm, tolerances.same_place_mm):
         yield reason("SPACING_CONTRADICTED", header_mm=claim_mm, used_mm=gap_mm)

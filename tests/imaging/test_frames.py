@@ -116,6 +116,56 @@ def test_frames_that_tell_no_place_are_refused_by_name(code, changes):
     assert part.reason.code == code
 
 
+PLACES = ("PlanePositionSequence", "PlaneOrientationSequence")
+
+
+@pytest.mark.parametrize(
+    ("code", "sop_class", "modality"),
+    [
+        ("ULTRASOUND_VOLUME", "1.2.840.10008.5.1.4.1.1.6.2", "US"),
+        ("CINE", "1.2.840.10008.5.1.4.1.1.12.1.1", "XA"),
+        ("CINE", "1.2.840.10008.5.1.4.1.1.12.2.1", "RF"),
+        ("TOMOSYNTHESIS", "1.2.840.10008.5.1.4.1.1.13.1.4", "MG"),
+        ("NO_GEOMETRY", "1.2.840.10008.5.1.4.1.1.4.1", "MR"),
+    ],
+)
+def test_frames_with_groups_but_without_places_are_one_part(code, sop_class, modality):
+    whole = enhanced(mr_series(SHAPE))
+    whole.SOPClassUID, whole.Modality = sop_class, modality
+    for frame in (*whole.PerFrameFunctionalGroupsSequence, *whole.SharedFunctionalGroupsSequence):
+        for group in PLACES:
+            frame.pop(group, None)
+    (part,) = stacks_of(headers_of(whole))
+    assert isinstance(part, Unusable)
+    assert part.reason.code == code
+
+
+def pieces(*numbers, total=3):
+    """A multi-frame image of 6 slices in three instances, two slices each."""
+    images = mr_series(SHAPE)
+    made = []
+    for number in numbers:
+        piece = enhanced(images[2 * number - 2 : 2 * number])
+        piece.ConcatenationUID, piece.InConcatenationNumber = "1.2.3", number
+        piece.InConcatenationTotalNumber = total
+        made += headers_of(piece)
+    return stacks_of(made)
+
+
+def test_a_concatenation_is_one_stack():
+    (stack,) = pieces(3, 1, 2)
+    assert isinstance(stack, Stack)
+    assert stack.grid.shape == SHAPE
+    assert len({header.instance_uid for header in stack.instances}) == 3
+
+
+def test_a_concatenation_without_its_last_piece_is_refused():
+    (part,) = pieces(1, 2)
+    assert isinstance(part, Unusable)
+    assert part.reason.code == "INCOMPLETE_CONCATENATION"
+    assert part.reason.text == "2 of 3 parts of a multi-frame image are there"
+
+
 def test_fewer_descriptions_than_frames_are_refused():
     whole = enhanced(mr_series(SHAPE))
     del whole.PerFrameFunctionalGroupsSequence[-1]

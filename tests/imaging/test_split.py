@@ -5,10 +5,12 @@ import random
 import numpy as np
 import pytest
 
+from imaging.frames import headers_of
 from imaging.header import header_of
 from imaging.identity import derived_uid
 from imaging.stack import Stack, Unusable, stacks_of
 from tests.builders import ct_series, mr_series, placed
+from tests.enhanced import enhanced
 
 SHAPE = (6, 8, 10)
 AXIAL = placed("axial", (3.0, 1.0, 1.0))
@@ -192,6 +194,54 @@ def test_two_acquisitions_that_overlap_are_two_stacks():
     upper = placed("axial", (3.0, 1.0, 1.0), origin_mm=(-40.0, -50.0, -18.0))
     series = together(ct(), ct_series(SHAPE, upper, AcquisitionNumber=2))
     assert names(series) == ["acquisition 1", "acquisition 2"]
+
+
+def slab(below_mm, *, gap_mm=3.0, across_mm=0.0, **header):
+    """Slices that end below those of `ct`."""
+    origin = (-40.0 + across_mm, -50.0, -30.0 - below_mm - 5 * gap_mm)
+    return ct_series(SHAPE, placed("axial", (gap_mm, 1.0, 1.0), origin_mm=origin), **header)
+
+
+@pytest.mark.parametrize(
+    "below",
+    [slab(4.2, AcquisitionNumber=2), slab(-6.5, AcquisitionNumber=2),
+     slab(5.0, gap_mm=5.0, AcquisitionNumber=2), slab(3.0, across_mm=20.0, AcquisitionNumber=2)],
+    ids=["apart", "overlapping", "thicker", "beside"],
+)  # fmt: skip
+def test_two_acquisitions_glued_together_are_two_stacks(below):
+    assert names(together(ct(), below)) == ["acquisition 1", "acquisition 2"]
+
+
+def test_glued_slices_without_a_mark_stay_uneven():
+    assert codes(together(ct(), slab(4.2))) == ["UNEVEN_SPACING"]
+
+
+def test_a_glued_acquisition_with_a_gap_spoils_both():
+    below = slab(4.2, AcquisitionNumber=2)
+    del below[2]
+    assert codes(together(ct(), below)) == ["UNEVEN_SPACING"]
+
+
+def test_a_shift_between_interleaved_packages_is_no_pair_of_slabs():
+    images = ct_series((12, 8, 8), AXIAL)
+    for index, image in enumerate(images):
+        image.AcquisitionNumber = index % 2 + 1
+        x, y, z = image.ImagePositionPatient
+        image.ImagePositionPatient = [x, y, z + 0.8 * (index % 2)]
+    assert codes(images) == ["UNEVEN_SPACING"]
+
+
+def test_stacks_of_an_enhanced_instance_are_stacks_though_slices_lie_between():
+    frames = [*mr(), *mr_series(SHAPE, placed("axial", (3.0, 1.0, 1.0), origin_mm=(-40, -50, 9)))]
+    whole = enhanced(frames)
+    for number, frame in enumerate(whole.PerFrameFunctionalGroupsSequence):
+        frame.FrameContentSequence[0].StackID = str(number // SHAPE[0] + 1)
+    found = stacks_of(headers_of(whole))
+    assert [part.name for part in found] == ["stack 1", "stack 2"]
+    assert all(isinstance(part, Stack) for part in found)
+    for frame in whole.PerFrameFunctionalGroupsSequence:
+        frame.FrameContentSequence[0].StackID = "1"
+    assert [part.reason.code for part in stacks_of(headers_of(whole))] == ["MISSING_SLICES"]
 
 
 # Nothing is hidden
