@@ -11,7 +11,7 @@ from dicom_node.group_commit import GroupCommit
 from dicom_node.lookup import Lookup
 from dicom_node.names import name_key, name_words
 from dicom_node.records import Added, Completion, SetAside, StoredInstance
-from dicom_node.schema import instances, requests, series, set_aside, studies, writing
+from dicom_node.schema import events, instances, requests, series, set_aside, studies, writing
 from imaging.header import InstanceHeader
 
 _FILLED_LATER = ("patient_id", "patient_name", "birth_date", "sex", "accession_number", "study_id",
@@ -108,7 +108,22 @@ class Index(Lookup):
         upsert = insert.on_conflict_do_update(index_elements=["tenant", "study_uid"], set_=values)
         rows = sorted((self._study(o) for o in missing), key=lambda row: str(row["study_uid"]))
         connection.execute(upsert, rows)
+        self._announce(connection, {o.record.study_uid: o for o in missing}, known)
         return _pairs(connection, query)
+
+    def _announce(
+        self, connection: sa.Connection, offers: Mapping[str, _Offer], known: Mapping[str, str]
+    ) -> None:
+        """Say that the first instance of a study is here."""
+        for study_uid in sorted(offers.keys() - known.keys()):
+            row = {
+                "at": offers[study_uid].record.received_at,
+                "kind": "arriving",
+                "study_uid": study_uid,
+                "workitem_uid": "",
+                "text": "first image received",
+            }
+            connection.execute(sa.insert(events).values(tenant=self.tenant, **row))
 
     def _insert(self, connection: sa.Connection, offers: Sequence[_Offer]) -> frozenset[str]:
         """Insert instances and their series; return the UIDs that were not there yet."""

@@ -48,7 +48,7 @@ class Lookup:
         self, wanted: StudyFilter | None = None, *, limit: int = 50, offset: int = 0
     ) -> StudyPage:
         """Return the studies that fit, the last received first."""
-        where = self._fitting(wanted or StudyFilter())
+        where = self.fitting(wanted or StudyFilter())
         count = sa.select(sa.func.count()).select_from(studies).where(*where)
         query = (
             sa.select(*_columns(studies))
@@ -178,7 +178,8 @@ class Lookup:
         with self.engine.connect() as connection:
             return tuple(StoredInstance(**row) for row in connection.execute(query).mappings())
 
-    def _fitting(self, wanted: StudyFilter) -> list[sa.ColumnElement[bool]]:
+    def fitting(self, wanted: StudyFilter) -> list[sa.ColumnElement[bool]]:
+        """Return the conditions on the table of studies that a filter amounts to."""
         column = studies.c
         where = [column.tenant == self.tenant]
         if wanted.patient_id:

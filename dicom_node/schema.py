@@ -72,6 +72,7 @@ studies = sa.Table(
     sa.Index("studies_by_patient", "tenant", "patient_id"),
     sa.Index("studies_by_date", "tenant", "study_date", "study_time", "study_uid"),
     sa.Index("studies_by_accession", "tenant", "accession_number"),
+    sa.Index("studies_by_arrival", "tenant", "first_received_at"),
 )
 
 series = sa.Table(
@@ -168,12 +169,14 @@ workitems = sa.Table(
     _text("stage"),
     _text("reason_code"),
     _text("reason_text"),
+    sa.Column("reason_text_zh", sa.Text, nullable=False, server_default=""),
     _whole("priority"),
     _time("created_at", nullable=False),
     _time("started_at"),
     _time("ended_at"),
     sa.Column("timings", sa.JSON, nullable=False),
-    sa.Index("workitems_by_study", "tenant", "study_uid"),
+    sa.Index("workitems_by_study", "tenant", "study_uid", "created_at"),
+    sa.Index("workitems_by_end", "tenant", "ended_at"),
     sa.Index("workitems_by_state", "tenant", "state"),
 )
 

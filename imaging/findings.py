@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,15 @@ from imaging.header import InstanceHeader
 from imaging.reasons import Reason
 
 Mask = NDArray[np.bool_]
+
+
+class Urgency(StrEnum):
+    """How soon a reader should see a finding, as its model's manifest says."""
+
+    CRITICAL = "critical"  # minutes count
+    URGENT = "urgent"  # today
+    ROUTINE = "routine"  # in its turn
+    NORMAL = "normal"  # nothing is wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +81,8 @@ class Finding:
         What was found (for a segmentation: the structure; for a class: the diagnosis).
     site
         Where, as coded anatomy.
+    urgency
+        How soon it should be seen.
     statement
         The finding in one English sentence, as shown to people.
     probability, probabilities
@@ -91,6 +103,7 @@ class Finding:
     concept: Code
     site: Code | None
     statement: str
+    urgency: Urgency = Urgency.ROUTINE
     probability: float | None = None
     probabilities: tuple[ClassProbability, ...] = ()
     measurements: tuple[Measurement, ...] = ()

@@ -129,6 +129,7 @@ def _structure(
         tracking_uid=derived_uid("finding", result_key, label.label),
         concept=label.type,
         site=manifest.site,
+        urgency=label.urgency,
         statement=f"{label.label} volume {size_ml:.0f} ml. {UNVERIFIED}",
         measurements=(Measurement(name=VOLUME, value=size_ml, unit=MILLILITRE),),
         segment_number=label.number,
@@ -217,6 +218,7 @@ def _classified(
     return replace(
         finding,
         concept=vote.chosen.concept,
+        urgency=vote.chosen.urgency,
         statement=_sentence(vote, len(prediction.slices), manifest.input.axes),
         probability=vote.probability,
         probabilities=vote.probabilities,

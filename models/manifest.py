@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from imaging.codes import Code
+from imaging.findings import Urgency
 from imaging.needs import Need
 
 
@@ -128,7 +129,8 @@ class InferenceSpec:
 class Label:
     """A structure the model outlines: codes, colour, and how its mask is made.
 
-    `channel` is the network's output channel, by default the one before `number`.
+    `channel` is the network's output channel, by default the one before `number`; `urgency` that of
+    a finding of this structure.
     """
 
     number: int
@@ -140,15 +142,17 @@ class Label:
     threshold: float
     largest_component: bool
     fill_holes: bool
+    urgency: Urgency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassLabel:
-    """A class the model tells apart: output index, name in a sentence, code."""
+    """A class the model tells apart: output index, name in a sentence, code, urgency if chosen."""
 
     index: int
     label: str
     concept: Code
+    urgency: Urgency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from imaging.contrast import Contrast
 from imaging.errors import PackageInvalid
+from imaging.findings import Urgency
 from imaging.needs import CHOICES, Need
 from models.manifest import (
     Activation,
@@ -170,12 +171,16 @@ def _label(table: Table) -> Label:
         threshold=table.number("threshold", 0.5, high=1.0),
         largest_component=table.flag("largest_component", default=False),
         fill_holes=table.flag("fill_holes", default=False),
+        urgency=table.choice("urgency", Urgency, Urgency.ROUTINE),
     )
 
 
 def _class(table: Table) -> ClassLabel:
     return ClassLabel(
-        index=table.integer("index"), label=table.text("label"), concept=table.code("concept")
+        index=table.integer("index"),
+        label=table.text("label"),
+        concept=table.code("concept"),
+        urgency=table.choice("urgency", Urgency, Urgency.ROUTINE),
     )
 
 

@@ -215,21 +215,25 @@ async def events(
     journal: JournalDep,
     after: Annotated[int | None, Query(description="id of the last event already seen")] = None,
     last_event_id: Annotated[str | None, Header()] = None,
+    *,
+    named: Annotated[bool, Query(description="false: every event as a plain message")] = True,
 ) -> StreamingResponse:
     """Stream what happens as server-sent events; reconnecting clients continue where they were."""
     if after is None and last_event_id and last_event_id.isdigit():
         after = int(last_event_id)
     start = after if after is not None else await asyncio.to_thread(journal.last_event_id)
-    return StreamingResponse(_stream(journal, start), media_type="text/event-stream")
+    stream = _stream(journal, start, named=named)
+    return StreamingResponse(stream, media_type="text/event-stream")
 
 
-async def _stream(journal: Journal, last_id: int) -> AsyncIterator[str]:
+async def _stream(journal: Journal, last_id: int, *, named: bool) -> AsyncIterator[str]:
     quiet = 0
     while True:
         found = await asyncio.to_thread(journal.events_after, last_id)
         for event in found:
             last_id = event.id
-            yield f"id: {event.id}\nevent: {event.kind}\ndata: {event.model_dump_json()}\n\n"
+            name = f"event: {event.kind}\n" if named else ""
+            yield f"id: {event.id}\n{name}data: {event.model_dump_json()}\n\n"
         quiet = 0 if found else quiet + 1
         if quiet >= _KEEP_ALIVE_POLLS:
             quiet = 0

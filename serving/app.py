@@ -1,4 +1,4 @@
-"""The web application: REST, DICOMweb, health and figures."""
+"""The web application: pages, REST, DICOMweb, health and figures."""
 
 from collections.abc import Callable
 
@@ -16,6 +16,7 @@ from serving.journal import Journal
 from serving.metrics import exposition
 from serving.operations import Operations
 from serving.problems import answer_errors
+from serving.room import pages
 from serving.settings import WETREAD_VERSION
 from serving.study_view import StudyViews
 
@@ -38,7 +39,12 @@ def build(
     )
     app.state.views = StudyViews(index, journal)
     app.state.journal, app.state.operations, app.state.registry = journal, operations, registry
+    app.state.room = pages.furnished(
+        index=index, archive=archive, journal=journal, registry=registry
+    )
     app.include_router(api.router)
+    app.include_router(pages.router)
+    app.mount("/static", pages.static_files(), name="static")
     _add_health(
         app,
         health,

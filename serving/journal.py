@@ -71,14 +71,14 @@ class Journal(Deliveries):
     def note_failure(self, workitem_uid: str, reason: Reason) -> None:
         """Note why a model of a workitem in progress gave no result."""
         with schema.writing(self._engine) as db:
-            self._set(db, workitem_uid, reason_code=reason.code, reason_text=reason.text)
+            self._set(db, workitem_uid, **_reason_columns(reason))
             self._event(db, "not performed", workitem_uid=workitem_uid, text=reason.text)
 
     def end(self, workitem_uid: str, state: WorkitemState, reason: Reason | None) -> None:
         """Mark a workitem as completed or canceled; without a `reason` what was noted stays."""
         ended: dict[str, Any] = {"state": state, "stage": "ended", "ended_at": self._clock()}
         if reason:
-            ended |= {"reason_code": reason.code, "reason_text": reason.text}
+            ended |= _reason_columns(reason)
         with schema.writing(self._engine) as db:
             self._set(db, workitem_uid, **ended)
             text = reason.text if reason else "analysis ended"
@@ -226,3 +226,11 @@ class Journal(Deliveries):
         table = schema.workitems
         where = self._where(table, workitem_uid=workitem_uid)
         db.execute(update(table).where(*where).values(**values))
+
+
+def _reason_columns(reason: Reason) -> dict[str, str]:
+    return {
+        "reason_code": reason.code,
+        "reason_text": reason.text,
+        "reason_text_zh": reason.text_zh,
+    }

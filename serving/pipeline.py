@@ -265,11 +265,11 @@ class Pipeline:
         with ThreadPoolExecutor(len(drafts)) as pool:
             keep = partial(self._results.keep, workitem_uid=workitem_uid, model=model)
             results = list(pool.map(keep, drafts))
+        algorithm = self._registry.get(model).algorithm(self._settings.digest)
+        series_uid = assignment["series_uid"]
         records = [
-            finding_record(
-                finding, workitem_uid=workitem_uid, series_uid=assignment["series_uid"], model=model
-            )
-            for finding in findings
+            finding_record(f, workitem_uid=workitem_uid, series_uid=series_uid, algorithm=algorithm)
+            for f in findings
         ]
         self._journal.record_findings(assignment["study"]["study_uid"], records)
         valid = [result for result in results if result.state == "valid"]

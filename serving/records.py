@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from imaging.findings import Finding
+from imaging.codes import Code
+from imaging.findings import Algorithm, Finding, Urgency
 from imaging.reasons import Reason
 from imaging.sentences import Value
 
@@ -19,6 +20,7 @@ StudyState = Literal["receiving", "waiting", "analysing", "delivering", "done", 
 UID = Field(examples=["2.25.190839563870286389502176592117216823131"])
 WORKITEM = Field(examples=["2.25.1908395638-0f3a5c7e9b1d"])
 TIME = Field(examples=[1764000000.0])
+_EVIDENCE_KEPT = 24
 
 
 class Record(BaseModel):
@@ -46,6 +48,7 @@ class Workitem(Record):
     stage: str = Field(examples=["delivering"])
     reason_code: str = Field("", examples=["NO_MODEL"])
     reason_text: str = Field("", examples=["no installed model reads CT HEAD"])
+    reason_text_zh: str = Field("", examples=["已安装的模型均不能读取CT HEAD"])
     priority: int = Field(examples=[5])
     created_at: float = TIME
     started_at: float | None = TIME
@@ -64,10 +67,19 @@ class DecisionRecord(Record):
     reasons: tuple[ReasonRecord, ...]
 
 
+class CodeRecord(Record):
+    """A coded concept: value, scheme designator, meaning."""
+
+    value: str = Field(examples=["12738006"])
+    scheme: str = Field(examples=["SCT"])
+    meaning: str = Field(examples=["Brain"])
+
+
 class MeasurementRecord(Record):
     """A number with its unit (UCUM)."""
 
     name: str = Field(examples=["Volume"])
+    code: CodeRecord | None = None
     value: float = Field(examples=[1739.4])
     unit: str = Field(examples=["ml"])
 
@@ -76,6 +88,7 @@ class ClassRecord(Record):
     """One class of a classification and its probability."""
 
     name: str = Field(examples=["No tumour"])
+    code: CodeRecord | None = None
     probability: float = Field(examples=[0.98])
 
 
@@ -85,13 +98,23 @@ class FindingRecord(Record):
     workitem_uid: str = WORKITEM
     series_uid: str = UID
     model: str = Field(examples=["brain-extraction"])
+    model_version: str = Field("", examples=["0.1"])
+    model_digest: str = Field("", description="of the package that found it")
     tracking_uid: str = UID
+    tracking_id: str = Field("", examples=["brain-extraction/Brain"])
     concept: str = Field(examples=["Brain"])
+    code: CodeRecord | None = None
+    site: CodeRecord | None = None
+    urgency: Urgency = Field(Urgency.ROUTINE, description="how soon a reader should see it")
     statement: str = Field(examples=["Brain volume 1739 ml. Research use only, unverified."])
     probability: float | None = Field(None, examples=[0.98])
     probabilities: tuple[ClassRecord, ...] = ()
     measurements: tuple[MeasurementRecord, ...] = ()
     key_instance: str | None = UID
+    evidence: tuple[str, ...] = Field(
+        (), description="the first instances that decided, at most 24"
+    )
+    segment_number: int | None = None
     abstained: ReasonRecord | None = None
 
 
@@ -155,26 +178,45 @@ def reason_record(reason: Reason) -> ReasonRecord:
     )
 
 
+def code_record(code: Code | None) -> CodeRecord | None:
+    """Return a code as it is stored."""
+    if code is None:
+        return None
+    return CodeRecord(value=code.value, scheme=code.scheme, meaning=code.meaning)
+
+
 def finding_record(
-    finding: Finding, *, workitem_uid: str, series_uid: str, model: str
+    finding: Finding, *, workitem_uid: str, series_uid: str, algorithm: Algorithm
 ) -> FindingRecord:
     """Return a finding as it is stored."""
     return FindingRecord(
         workitem_uid=workitem_uid,
         series_uid=series_uid,
-        model=model,
+        model=algorithm.name,
+        model_version=algorithm.version,
+        model_digest=algorithm.digest,
         tracking_uid=finding.tracking_uid,
+        tracking_id=finding.tracking_id,
         concept=finding.concept.meaning,
+        code=code_record(finding.concept),
+        site=code_record(finding.site),
+        urgency=finding.urgency,
         statement=finding.statement,
         probability=finding.probability,
         probabilities=tuple(
-            ClassRecord(name=p.concept.meaning, probability=p.probability)
+            ClassRecord(
+                name=p.concept.meaning, code=code_record(p.concept), probability=p.probability
+            )
             for p in finding.probabilities
         ),
         measurements=tuple(
-            MeasurementRecord(name=m.name.meaning, value=m.value, unit=m.unit.value)
+            MeasurementRecord(
+                name=m.name.meaning, code=code_record(m.name), value=m.value, unit=m.unit.value
+            )
             for m in finding.measurements
         ),
         key_instance=finding.key_instance,
+        evidence=finding.evidence[:_EVIDENCE_KEPT],
+        segment_number=finding.segment_number,
         abstained=reason_record(finding.abstained) if finding.abstained else None,
     )

@@ -1,0 +1,1 @@
+"""The reading room: pages for radiologists, made on the server."""

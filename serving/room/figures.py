@@ -1,0 +1,46 @@
+"""The figures of the day: what arrived, what was analysed, and how fast."""
+
+from dataclasses import dataclass
+from statistics import median
+
+import sqlalchemy as sa
+
+from dicom_node.index import Index
+from dicom_node.schema import results, studies, workitems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Of one day; `seconds_to_result` is the median from a study being complete to its results."""
+
+    received: int
+    analysed: int
+    seconds_to_result: float | None
+
+
+def figures_since(index: Index, start: float) -> Figures:
+    """Return the figures of what happened at or after `start` (Unix seconds)."""
+    tenant = index.tenant
+    came = sa.select(sa.func.count()).where(
+        studies.c.tenant == tenant, studies.c.first_received_at >= start
+    )
+    answered = sa.exists().where(
+        results.c.tenant == tenant,
+        results.c.workitem_uid == workitems.c.workitem_uid,
+        results.c.kind != "NOTICE",
+    )
+    took = (workitems.c.ended_at - workitems.c.created_at).label("took")
+    ended = sa.select(took).where(
+        workitems.c.tenant == tenant,
+        workitems.c.ended_at >= start,
+        workitems.c.state == "COMPLETED",
+        answered,
+    )
+    with index.engine.connect() as db:
+        received = db.execute(came).scalar_one()
+        seconds = list(db.execute(ended).scalars())
+    return Figures(
+        received=received,
+        analysed=len(seconds),
+        seconds_to_result=median(seconds) if seconds else None,
+    )

@@ -1,0 +1,209 @@
+"""Everything the page of one study shows, put together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from dicom_node.index import Index
+from dicom_node.schema import studies
+from imaging.errors import InputError, NotFound
+from imaging.windows import Preset, presets_of
+from models.manifest import Manifest
+from models.registry import Registry
+from serving.journal import Journal
+from serving.records import DecisionRecord, Delivery, FindingRecord, Result, Workitem
+from serving.room.pictures import Pictures, Slices, default_window, overlays_of
+from serving.room.prior import Change, EarlierFinding, changes
+from serving.room.worklist import Line, Worklist
+from serving.study_view import SeriesView, StudyDetail, StudyViews
+
+_PRIORS_LOOKED_AT = 20
+_EVIDENCE_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A series that can be scrolled through."""
+
+    series_uid: str
+    slices: int
+    window: str
+    presets: tuple[Preset, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingCard:
+    """One finding with where it is seen; places are slices of its series."""
+
+    finding: FindingRecord
+    model: Manifest | None
+    same_model: bool
+    place: int | None
+    evidence: tuple[int, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def calibration(self) -> str:
+        """How probabilities were calibrated; empty when they were not."""
+        figures = self.model.evaluation if self.model else {}
+        return next((text for key, text in figures.items() if key.lower() == "calibration"), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRow:
+    """A series, and for each of its parts and each model why it was or was not read."""
+
+    series: SeriesView
+    decisions: tuple[DecisionRecord, ...]
+    viewable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyPage:
+    """The page of one study."""
+
+    line: Line
+    series: tuple[SeriesRow, ...]
+    shown: Shown | None
+    cards: tuple[FindingCard, ...]
+    overlays: tuple[str, ...]
+    results: tuple[Result, ...]
+    deliveries: tuple[Delivery, ...]
+    workitems: tuple[Workitem, ...]
+
+
+class StudyPages:
+    """Builds pages; reads only."""
+
+    def __init__(
+        self, *, index: Index, journal: Journal, registry: Registry, pictures: Pictures
+    ) -> None:
+        self._index, self._journal = index, journal
+        self._registry, self._pictures = registry, pictures
+        self._worklist, self._views = Worklist(index), StudyViews(index, journal)
+
+    def page(self, study_uid: str, *, now: float, series_uid: str = "") -> StudyPage:
+        """Return the page of a study, `series_uid` or the one with the first finding in view.
+
+        Raises
+        ------
+        NotFound
+            The study is not here.
+        """
+        detail = self._views.detail(study_uid)
+        line = self._worklist.line(study_uid, now=now)
+        assert line is not None
+        rows = tuple(
+            SeriesRow(
+                series=series,
+                decisions=tuple(d for d in detail.decisions if d.series_uid == series.series_uid),
+                viewable=series.instances > series.results and self._has_pixels(series),
+            )
+            for series in detail.series
+        )
+        wanted = [series_uid, *(f.series_uid for f in line.findings)]
+        earlier = self._earlier(line)
+        return StudyPage(
+            line=line,
+            series=rows,
+            shown=self._shown(study_uid, rows, wanted),
+            cards=tuple(self._card(detail, f, earlier) for f in line.findings),
+            overlays=overlays_of(detail.results),
+            results=detail.results,
+            deliveries=detail.deliveries,
+            workitems=detail.workitems,
+        )
+
+    def _has_pixels(self, series: SeriesView) -> bool:
+        return series.modality not in {"SR", "SEG", "PR", "KO", "DOC", "RTSTRUCT", "REG"}
+
+    def _shown(
+        self, study_uid: str, rows: Sequence[SeriesRow], wanted: Sequence[str]
+    ) -> Shown | None:
+        viewable = [row.series for row in rows if row.viewable]
+        viewable.sort(key=lambda s: -s.instances)
+        there = {series.series_uid for series in viewable}
+        first = [uid for uid in wanted if uid in there]
+        for uid in dict.fromkeys([*first, *(series.series_uid for series in viewable)]):
+            try:
+                slices = self._pictures.slices(study_uid, uid)
+            except (NotFound, InputError):
+                continue
+            return Shown(
+                series_uid=uid,
+                slices=len(slices.headers),
+                window=default_window(slices),
+                presets=presets_of(slices.headers[0].series.modality),
+            )
+        return None
+
+    def _card(
+        self, study: StudyDetail, finding: FindingRecord, earlier: Sequence[EarlierFinding]
+    ) -> FindingCard:
+        packages = (p for p in self._registry.packages() if p.manifest.name == finding.model)
+        package = next(packages, None)
+        try:
+            slices = self._pictures.slices(study.study_uid, finding.series_uid)
+        except (NotFound, InputError):
+            slices = Slices(headers=())
+        place = slices.place_of(finding.key_instance)
+        return FindingCard(
+            finding=finding,
+            model=package.manifest if package else None,
+            same_model=package is not None and finding.model_digest in {"", package.digest},
+            place=place,
+            evidence=self._evidence(study, finding, slices),
+            changes=changes(finding, earlier),
+        )
+
+    def _evidence(
+        self, study: StudyDetail, finding: FindingRecord, slices: Slices
+    ) -> tuple[int, ...]:
+        """Return slices that show the finding, spread over all that do."""
+        uids = set(finding.evidence)
+        if finding.segment_number is not None:
+            keys = self._outlined(study, finding)
+            places = [n for n, header in enumerate(slices.headers) if header.image_key in keys]
+        else:
+            places = [n for n, h in enumerate(slices.headers) if h.instance_uid in uids]
+        step = max(1, len(places) // _EVIDENCE_SHOWN)
+        return tuple(places[step // 2 :: step][:_EVIDENCE_SHOWN])
+
+    def _outlined(self, study: StudyDetail, finding: FindingRecord) -> frozenset[str]:
+        """Return the keys of the images that the finding's segment lies on."""
+        for result in study.results:
+            mine = (result.workitem_uid, result.model) == (finding.workitem_uid, finding.model)
+            masks = self._pictures.masks(result.instance_uid) if result.kind == "SEG" else None
+            if mine and masks and finding.segment_number is not None:
+                return masks.images(finding.segment_number)
+        return frozenset()
+
+    def _earlier(self, line: Line) -> tuple[EarlierFinding, ...]:
+        """Return findings of earlier studies of the same patient ID, newest study first."""
+        study = line.study
+        if not study.patient_id:
+            return ()
+        tenant, before = self._index.tenant, (study.study_date, study.study_time)
+        query = (
+            sa.select(studies.c.study_uid, studies.c.study_date, studies.c.study_time)
+            .where(studies.c.tenant == tenant, studies.c.patient_id == study.patient_id)
+            .where(studies.c.study_uid != study.study_uid)
+            .order_by(studies.c.study_date.desc(), studies.c.study_time.desc())
+        )
+        with self._index.engine.connect() as db:
+            rows = db.execute(query).all()
+        older = [r for r in rows if r.study_date and (r.study_date, r.study_time) < before]
+        return tuple(
+            EarlierFinding(study_uid=row.study_uid, date=row.study_date, finding=finding)
+            for row in older[:_PRIORS_LOOKED_AT]
+            for finding in self._newest_findings(row.study_uid)
+        )
+
+    def _newest_findings(self, study_uid: str) -> tuple[FindingRecord, ...]:
+        newest = self._journal.workitems(study_uid=study_uid)[:1]
+        return tuple(
+            finding
+            for finding in self._journal.findings(study_uid)
+            if newest and finding.workitem_uid == newest[0].workitem_uid
+        )

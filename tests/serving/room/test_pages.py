@@ -1,0 +1,128 @@
+import re
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.serving.bench import MODEL, mr
+from tests.serving.test_api import Web, close, study_of
+
+EVIL = "<script>alert(1)</script>"
+
+
+def text_of(web: Web, path: str) -> str:
+    answer = web.ask("GET", path)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def test_the_worklist_and_the_study_say_what_was_found(pages: Web):
+    study = study_of(pages.bench)
+    listed, shown = text_of(pages, "/"), text_of(pages, f"/studies/{study}")
+    assert f'href="/studies/{study}"' in listed
+    assert "Tissue volume" in listed
+    assert "the series meets every need of the model" in shown
+    assert f'href="/models/{MODEL}"' in shown
+    assert "体积" in text_of(pages, f"/studies/{study}?lang=zh")
+
+
+@pytest.mark.parametrize("path", ["/", "/studies/{}", f"/models/{MODEL}"])
+def test_pages_keep_a_strict_policy(pages: Web, path: str):
+    """Nothing inline, nothing from elsewhere: then the policy holds and the page works."""
+    answer = pages.ask("GET", path.format(study_of(pages.bench)))
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["cache-control"] == "no-store"
+    assert not re.findall(r"<style|\sstyle=|\son\w+=|<script(?![^>]*src=)", answer.text)
+    sources = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
+    assert all(source.startswith(("/", "#", "?")) for source in sources)
+
+
+def test_what_senders_write_stays_text(pages: Web):
+    images = mr(StudyInstanceUID="1.4", SeriesInstanceUID="1.4.1", PatientID=EVIL)
+    for number, image in enumerate(images):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.4.1.{number}"
+        image.PatientName = f'X^"{EVIL}'
+        image.StudyDescription = image.SeriesDescription = image.AccessionNumber = EVIL
+    close(pages.bench, pages.bench.analysed(images))
+    for path in ("/", "/studies/1.4", f"/?text={EVIL}", f"/?lang={EVIL}"):
+        page = text_of(pages, path)
+        assert EVIL not in page
+        assert "&lt;script&gt;" in page
+
+
+def test_what_is_not_there_is_said_on_a_page(pages: Web):
+    for path in ("/studies/9.9", "/models/none"):
+        answer = pages.ask("GET", path)
+        assert answer.status_code == 404
+        assert "There is no such study or model." in answer.text
+
+
+def test_the_language_is_kept_and_leads_back_here_only(pages: Web):
+    answer = pages.ask("GET", "/language/zh?back=/studies/1?series=2")
+    assert answer.headers["location"] == "/studies/1?series=2"
+    assert "wetread-language=zh" in answer.headers["set-cookie"]
+    for elsewhere in ("https://example.org", "//example.org", "/\\example.org"):
+        sent = pages.ask("GET", f"/language/en?back={elsewhere}")
+        assert sent.headers["location"] == "/"
+
+
+def picture(web: Web, place: int, **look: object) -> np.ndarray:
+    study = study_of(web.bench)
+    (finding,) = web.bench.journal.findings(study)
+    query = "&".join(f"{name}={value}" for name, value in look.items())
+    path = f"/studies/{study}/series/{finding.series_uid}/{place}.jpg?{query}"
+    answer = web.ask("GET", path)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/jpeg"
+    return np.asarray(Image.open(BytesIO(answer.content))).astype(int)
+
+
+def test_slices_with_and_without_their_outline(pages: Web):
+    """The test's model outlines the bright block in the middle slices."""
+    bare, drawn = picture(pages, 2, overlay=0), picture(pages, 2, overlay=1)
+    coloured = np.ptp(drawn, axis=2) > 60
+    assert not (np.ptp(bare, axis=2) > 60).any()
+    rows, columns = np.nonzero(coloured)
+    edge = bare.shape[0] // 4  # the block begins at a quarter of the image
+    assert abs(rows.min() - edge) < 8
+    assert abs(columns.min() - edge) < 8
+    assert not (np.ptp(picture(pages, 0, overlay=1), axis=2) > 60).any()
+    assert picture(pages, 2, size=256).shape[0] == 256
+
+
+def test_a_slice_that_is_not_there(pages: Web):
+    study = study_of(pages.bench)
+    (finding,) = pages.bench.journal.findings(study)
+    base = f"/studies/{study}/series/{finding.series_uid}"
+    assert pages.ask("GET", f"{base}/99.jpg").status_code == 404
+    assert pages.ask("GET", f"/studies/{study}/series/9.9/0.jpg").status_code == 404
+    assert pages.ask("GET", f"{base}/0.jpg?window=../x").status_code == 422
+
+
+def test_the_prior_stands_beside_todays_value(pages: Web):
+    """The same patient before, with a smaller block; another patient does not count."""
+    bench = pages.bench
+    today = bench.index.study(study_of(bench))
+    for uid, patient, date in (
+        ("1.5", today.patient_id, "19990101"),
+        ("1.6", "somebody else", "19990202"),
+    ):
+        images = mr(
+            (5, 16, 16),
+            StudyInstanceUID=uid,
+            SeriesInstanceUID=f"{uid}.1",
+            PatientID=patient,
+            StudyDate=date,
+            PixelSpacing=[0.5, 1.0],
+        )
+        for number, image in enumerate(images):
+            image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{uid}.1.{number}"
+        close(bench, bench.analysed(images))
+    page = text_of(pages, f"/studies/{today.study_uid}")
+    assert 'href="/studies/1.5"' in page
+    assert 'href="/studies/1.6"' not in page
+    assert "(+100.0 %)" in page
+    assert 'href="/studies/1.5"' not in text_of(pages, "/studies/1.5").split('id="findings"')[1]
