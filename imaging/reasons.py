@@ -6,6 +6,7 @@ sentence whose ``{fields}`` are the keywords given here. A new reason is a new e
 checks every call in the code against the table.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imaging.errors import WetreadError
@@ -48,6 +49,11 @@ def reason(code: str, **numbers: Value) -> Reason:
     if text is None:
         raise KeyError(code)
     return Reason(code=code, text=text, numbers=tuple(numbers.items()))
+
+
+def reason_again(code: str, numbers: Mapping[str, Value]) -> Reason:
+    """Return a reason that was given before and was kept as its code and its numbers."""
+    return reason(code, **numbers)
 
 
 def reason_of(error: WetreadError) -> Reason:

@@ -87,8 +87,16 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "INFERENCE_FAILED": ("the model could not be run: {detail}", "模型运行失败：{detail}"),
     "INTERNAL_ERROR": ("the analysis failed: {detail}", "分析失败：{detail}"),
     "POISON": (
-        "the analysis ended its process again and again and was set aside",
-        "该分析多次使进程终止，已被搁置",
+        "the analysis ended its process {tries} times and was set aside",
+        "该分析 {tries} 次使进程终止，已被搁置",
+    ),
+    "OUT_OF_MEMORY": (
+        "the analysis took more memory than it may, {tries} times, and was set aside",
+        "该分析 {tries} 次超出内存上限，已被搁置",
+    ),
+    "TIME_LIMIT": (
+        "the analysis was stopped because it took more than {seconds:g} s",
+        "该分析超过 {seconds:g} 秒，已被中止",
     ),
     "CANCELED_BY_USER": ("canceled on request", "已按要求取消"),
 }

@@ -112,6 +112,8 @@ class InferenceSpec:
         For `Mode.SLICES`: the package whose mask chooses slices; "" takes all.
     gate_fraction
         Least mask area of a slice, as a fraction of the largest in the series.
+    time_limit_s
+        Longest time that reading a series may take; 0 leaves it to the settings.
     """
 
     mode: Mode
@@ -123,6 +125,7 @@ class InferenceSpec:
     step_mm: float
     gate: str
     gate_fraction: float
+    time_limit_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from imaging.errors import InferenceFailed, ModelError, PackageInvalid
 from models.device import Device, chosen, usable
 from models.package import Package
+from models.turns import OwnTurns, Turns
 
 Array = NDArray[np.float32]
 
@@ -86,6 +87,8 @@ class Sessions:
         In order of preference.
     opener
         Loads a network on a device.
+    turns
+        Whose turn it is on each device.
     """
 
     threads: int = 0
@@ -93,12 +96,9 @@ class Sessions:
         default_factory=lambda: usable(onnxruntime.get_available_providers())
     )
     opener: Opener = OnnxSession
+    turns: Turns = field(default_factory=OwnTurns)
     _loaded: dict[tuple[str, str], Session] = field(default_factory=dict, init=False)
     _loading: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _turns: dict[str, threading.Semaphore] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._turns = {device.name: threading.Semaphore(1) for device in self.devices}
 
     def runner(self, package: Package) -> "Runner":
         """Return what runs the network of `package` for one prediction."""
@@ -130,7 +130,7 @@ class Sessions:
         PackageInvalid
             The network cannot be loaded.
         """
-        with self._turns[device.name]:
+        with self.turns.on(device.name):
             return self._session(package, device).run(array)
 
     def _session(self, package: Package, device: Device) -> Session:
@@ -141,10 +141,10 @@ class Sessions:
             return self._loaded[key]
 
 
-def open_sessions(choice: str, *, threads: int) -> Sessions:
+def open_sessions(choice: str, *, threads: int, turns: Turns | None = None) -> Sessions:
     """Return sessions on the devices for ``auto``, ``cpu`` or ``cuda``; loads nothing yet."""
     devices = chosen(choice, onnxruntime.get_available_providers())
-    return Sessions(threads=threads, devices=devices)
+    return Sessions(threads=threads, devices=devices, turns=turns or OwnTurns())
 
 
 class Runner:

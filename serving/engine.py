@@ -27,7 +27,7 @@ _VERSION = "wf-1"
 _NAME = "wetread"
 _STUDY_QUEUE = "study"
 _POLL_S = 0.1
-_MAX_RECOVERIES = 5
+MAX_RECOVERIES = 10
 _ACTIVE = ("PENDING", "ENQUEUED", "DELAYED")
 
 
@@ -45,10 +45,11 @@ def workflow(
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Register an async function as the durable workflow `name`; before `Worker.launch`.
 
-    What is in work each time its process dies is set aside after a few times, unless it must go on
-    `forever`: a delivery waits for days, and any number of restarts is no fault of its own.
+    What is in work each time its process dies is set aside in the end, unless it must go on
+    `forever`: a delivery waits for days, and any number of restarts is no fault of its own. The
+    number is large because what may crash runs in a process of its own, which counts for itself.
     """
-    limit = None if forever else _MAX_RECOVERIES
+    limit = None if forever else MAX_RECOVERIES
     return DBOS.workflow(name=name, max_recovery_attempts=limit)
 
 

@@ -84,6 +84,10 @@ class Journal(Deliveries):
             text = reason.text if reason else "analysis ended"
             self._event(db, state.lower(), workitem_uid=workitem_uid, text=text)
 
+    def fail(self, workitem_uid: str, reason: Reason) -> None:
+        """End a workitem whose analysis was given up."""
+        self.end(workitem_uid, "CANCELED", reason)
+
     def add_timings(self, workitem_uid: str, timings: dict[str, float]) -> None:
         """Add seconds by stage to those of a workitem."""
         with schema.writing(self._engine) as db:

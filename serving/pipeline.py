@@ -17,13 +17,13 @@ from pydicom import Dataset
 
 from dicom_node.peers import OUTPUTS
 from dicom_node.routing import Candidate, Decision, Rule, decide, rule_for
-from imaging.errors import InputError, ModelError, NotFound, WetreadError
+from imaging.errors import InputError, ModelError, NotFound
 from imaging.findings import Finding, Mask, Report
 from imaging.identity import derived_uid
 from imaging.notice import Notice
 from imaging.objects import reference_to
 from imaging.read import load_volume
-from imaging.reasons import reason, reason_of
+from imaging.reasons import Reason, reason, reason_of
 from imaging.stack import Stack
 from imaging.tilt import on_source
 from imaging.volume import Volume
@@ -120,7 +120,7 @@ class Pipeline:
                 workitem=assignment["study"]["workitem_uid"],
                 why=error.code,
             )
-            drafts = (self._failure(assignment, stack, source, error=error),)
+            drafts = (self._failure(assignment, stack, source, why=reason_of(error)),)
             self._journal.note_failure(assignment["study"]["workitem_uid"], reason_of(error))
         watch.lap("encode")
         results = self._keep(assignment, drafts, findings)
@@ -165,14 +165,20 @@ class Pipeline:
         self._journal.end(workitem_uid, "COMPLETED", reasons[0])
         return delivered
 
-    def fail(self, workitem_uid: str, problem: str) -> None:
-        """End a workitem whose analysis failed in a way that no part foresaw."""
-        self._journal.end(workitem_uid, "CANCELED", reason("INTERNAL_ERROR", detail=problem))
+    def refuse(self, assignment: Assignment, why: Reason) -> list[str]:
+        """Write into a study why a model's reading was given up; return the results to deliver."""
+        stack, source = self._stack(assignment)
+        draft = self._failure(assignment, stack, source, why=why)
+        self._journal.note_failure(assignment["study"]["workitem_uid"], why)
+        return self._deliverable(self._keep(assignment, (draft,), ()), assignment["destinations"])
 
     def warm_up(self) -> None:
         """Load the installed models before the first study needs them."""
         for package in self._registry.packages():
-            self._sessions.load(package)
+            try:
+                self._sessions.load(package)
+            except ModelError as error:
+                _log.error("model_cannot_be_loaded", model=package.manifest.name, why=str(error))
 
     # One reading
 
@@ -240,15 +246,15 @@ class Pipeline:
         raise NotFound(msg)
 
     def _failure(
-        self, assignment: Assignment, stack: Stack, source: Dataset, *, error: WetreadError
+        self, assignment: Assignment, stack: Stack, source: Dataset, *, why: Reason
     ) -> Draft:
         package = self._registry.get(assignment["model"])
         digests = (assignment["study"]["content_digest"], package.digest, self._settings.digest)
         notice = Notice(
-            reasons=(reason_of(error),),
+            reasons=(why,),
             instances=tuple(dict.fromkeys(map(reference_to, stack.instances))),
             algorithm=package.algorithm(self._settings.digest),
-            result_key=derived_uid("failure", *digests, self._settings.analysis.language),
+            result_key=derived_uid("failure", *digests, self._settings.analysis.language, why.text),
             created=self._created(assignment["study"]["workitem_uid"]),
             language=self._settings.analysis.language,
         )

@@ -15,6 +15,7 @@ from imaging.errors import SetupError
 from imaging.identity import AETitle, ae_title
 from imaging.sentences import Languages
 from imaging.tolerances import DEFAULT, Tolerances
+from serving.memory import machine_bytes
 
 _LARGEST_PORT = 65535
 _LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
@@ -162,13 +163,26 @@ class AnalysisSettings(Section):
         "auto", description="auto takes the GPU when there is one and falls back to the CPU"
     )
     threads: int = Field(0, ge=0, description="threads for one model run; 0 is all cores")
-    studies_at_once: int = Field(2, ge=1, description="studies in work on one worker")
+    studies_at_once: int = Field(
+        2, ge=1, description="studies in work on one worker, each in a process of its own"
+    )
+    time_limit_s: float = Field(
+        600.0, gt=0, description="longest time for one step whose model names no limit of its own"
+    )
+    memory_gb: float = Field(
+        0.0, ge=0, description="memory for one study in work; 0 shares 3/4 of what there is"
+    )
     notices: bool = Field(
         default=True, description='write "AI analysis not performed" into studies no model read'
     )
     language: Languages = Field(
         "en", description="of these notices: en; zh or both add Chinese, first or second, in UTF-8"
     )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory for one study in work."""
+        return int(self.memory_gb * 2**30) or int(0.75 * machine_bytes() / self.studies_at_once)
 
 
 class GeometrySettings(Section):

@@ -6,6 +6,7 @@ The only reader of the environment. ``WETREAD_NODE__PORT=104`` overrides ``port`
 import hashlib
 import json
 import os
+import platform
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -104,6 +105,11 @@ class Settings(Section):
     def slots_folder(self) -> Path:
         """Where worker slots are held."""
         return self.data_folder / "workers"
+
+    @property
+    def turns_folder(self) -> Path:
+        """Where the analysers of one machine take turns on a device."""
+        return self.data_folder / "turns" / platform.node()
 
     @property
     def instances_folder(self) -> Path:

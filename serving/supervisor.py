@@ -40,7 +40,7 @@ class _Child:
             _log.error("process_died", name=self.name, code=code, restart_in_s=self._pause_s)
         if now >= self._next_start:
             command = [sys.executable, "-m", "serving", *self._arguments, self.name]
-            self._process = subprocess.Popen(command, preexec_fn=_die_with_parent)  # noqa: PLW1509, S603
+            self._process = subprocess.Popen(command, preexec_fn=die_with_parent)  # noqa: PLW1509, S603
             self._started = now
 
     def ask_to_stop(self) -> None:
@@ -73,7 +73,7 @@ def supervise(arguments: Sequence[str], stop: threading.Event) -> None:
         child.wait(deadline)
 
 
-def _die_with_parent() -> None:
-    """Let the kernel end this process when its supervisor dies, so none is left behind (Linux)."""
+def die_with_parent(number: int = signal.SIGTERM) -> None:
+    """Let the kernel end this process when its parent dies, so that none is left behind (Linux)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

@@ -2,6 +2,9 @@
 
 from typing import TypedDict
 
+from imaging.reasons import Reason, reason_again
+from imaging.sentences import Value
+
 ANALYSE_STUDY = "analyse-study"
 DELIVER_AGAIN = "deliver-again"
 
@@ -31,8 +34,20 @@ class Assignment(TypedDict):
     destinations: list[str]
 
 
+class SetAside(TypedDict):
+    """The reason why something is not tried again."""
+
+    code: str
+    numbers: dict[str, Value]
+
+
 class Plan(TypedDict):
     """What to do with a study."""
 
     assignments: list[Assignment]
     destinations: list[str]
+
+
+def told(why: SetAside) -> Reason:
+    """Return the reason that was recorded."""
+    return reason_again(why["code"], why["numbers"])

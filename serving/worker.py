@@ -9,16 +9,14 @@ import structlog
 
 from imaging.errors import NotFound
 from imaging.reasons import Reason, reason
-from models.runtime import open_sessions
+from serving.analysers import Analysers
+from serving.attempts import Attempts
 from serving.courier import Courier
-from serving.engine import Worker, leave
+from serving.engine import MAX_RECOVERIES, Worker, leave
 from serving.lookout import Lookout
 from serving.parts import Parts
-from serving.pipeline import Pipeline
-from serving.results import ResultStore
 from serving.settings import Settings
 from serving.slots import StillHeld
-from serving.studies import StudyReader
 from serving.takeover import LOOK_S, Takeover
 from serving.workflows import register
 
@@ -26,21 +24,6 @@ P = ParamSpec("P")
 
 _log = structlog.get_logger(__name__)
 _GUARD_S = 1.0  # less than a dead slot is left alone
-
-
-def build_pipeline(parts: Parts) -> Pipeline:
-    """Return the pipeline on these parts."""
-    settings = parts.settings
-    return Pipeline(
-        settings=settings,
-        studies=StudyReader(parts.index, parts.archive, settings.geometry.tolerances),
-        results=ResultStore(
-            index=parts.index, ingest=parts.ingest, journal=parts.journal, clock=time.time
-        ),
-        journal=parts.journal,
-        registry=parts.registry,
-        sessions=open_sessions(settings.analysis.device, threads=settings.analysis.threads),
-    )
 
 
 def run(settings: Settings, stop: threading.Event, *, slot: str = "worker-0") -> None:
@@ -64,7 +47,7 @@ def run(settings: Settings, stop: threading.Event, *, slot: str = "worker-0") ->
 
 
 def _launch(parts: Parts, slot: str) -> Worker:
-    settings, pipeline = parts.settings, build_pipeline(parts)
+    settings = parts.settings
     courier = Courier(
         settings=settings,
         index=parts.index,
@@ -80,10 +63,10 @@ def _launch(parts: Parts, slot: str) -> Worker:
     )
     delivery = settings.delivery
     lookout = Lookout(courier.probe, look_s=delivery.look_s, at_once=delivery.at_once)
-    register(pipeline, courier, lookout)
+    attempts = Attempts(settings, Analysers(settings), parts.registry)
+    register(attempts, parts.journal, courier, lookout=lookout)
     worker.launch()
     _log.info("working", slot=slot)
-    _aside(pipeline.warm_up)
     return worker
 
 
@@ -122,7 +105,7 @@ def close_given_up(parts: Parts) -> None:
 def _given_up(status: str) -> Reason | None:
     match status:
         case "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
-            return reason("POISON")
+            return reason("POISON", tries=MAX_RECOVERIES)
         case "ERROR":
             return reason("INTERNAL_ERROR", detail="unexpected error; see the log")
         case "CANCELLED":

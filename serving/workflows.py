@@ -9,22 +9,33 @@ from typing import TypeAlias
 
 import structlog
 
+from imaging.reasons import reason
+from serving.attempts import Attempts, Outcome, settled
 from serving.courier import Courier
 from serving.engine import child, patched, sleep, step, workflow
+from serving.journal import Journal
 from serving.lookout import Lookout
-from serving.pipeline import Pipeline
-from serving.tickets import ANALYSE_STUDY, DELIVER_AGAIN, Assignment, StudyTicket
+from serving.tickets import (
+    ANALYSE_STUDY,
+    DELIVER_AGAIN,
+    Assignment,
+    Plan,
+    SetAside,
+    StudyTicket,
+    told,
+)
 
 _log = structlog.get_logger(__name__)
 _Deliver: TypeAlias = Callable[[str, str, list[str]], Awaitable[None]]
 _ReadSeries: TypeAlias = Callable[[str, Assignment], Awaitable[None]]
 
 
-def register(pipeline: Pipeline, courier: Courier, lookout: Lookout) -> None:
+def register(attempts: Attempts, journal: Journal, courier: Courier, *, lookout: Lookout) -> None:
     """Register the workflows of a worker; once, before it is launched."""
     deliver = _deliver(courier, lookout)
     _deliver_again(courier, deliver)
-    _analyse_study(pipeline, _read_series(pipeline, deliver), deliver)
+    read_series = _read_series(attempts, journal, deliver)
+    _analyse_study(attempts, journal, read_series, deliver=deliver)
 
 
 def _deliver(courier: Courier, lookout: Lookout) -> _Deliver:
@@ -61,29 +72,61 @@ async def _send(
         await child(deliver, f"{work_id}/to/{destination}", destination, results)
 
 
-def _read_series(pipeline: Pipeline, deliver: _Deliver) -> _ReadSeries:
+async def _settled(take: Callable[..., Outcome], *arguments: object) -> Outcome:
+    """Take a step, again after what failed, until it gives a value or is set aside."""
+    tries = 0
+    while True:
+        outcome = settled(await step(take, *arguments, tries))
+        if outcome["again_in_s"] is None:
+            return outcome
+        tries += 1
+        await sleep(outcome["again_in_s"])
+
+
+def _read_series(attempts: Attempts, journal: Journal, deliver: _Deliver) -> _ReadSeries:
     @workflow("read-series")
     async def read_series(work_id: str, assignment: Assignment) -> None:
-        results = await step(pipeline.read, assignment)
-        await _send(deliver, work_id, results, destinations=assignment["destinations"])
+        outcome = await _settled(attempts.read, assignment)
+        if why := outcome["set_aside"]:
+            outcome = await _settled(attempts.refuse, assignment, why)
+        if outcome["set_aside"]:  # not even the notice could be written
+            workitem_uid = assignment["study"]["workitem_uid"]
+            await step(journal.note_failure, workitem_uid, told(outcome["set_aside"]))
+            return
+        destinations = assignment["destinations"]
+        await _send(deliver, work_id, outcome["value"], destinations=destinations)
 
     return read_series
 
 
-def _analyse_study(pipeline: Pipeline, read_series: _ReadSeries, deliver: _Deliver) -> None:
+def _analyse_study(
+    attempts: Attempts, journal: Journal, read_series: _ReadSeries, *, deliver: _Deliver
+) -> None:
+    async def analysed(work_id: str, ticket: StudyTicket) -> SetAside | None:
+        planned = await _settled(attempts.plan, ticket)
+        if planned["set_aside"]:
+            return planned["set_aside"]
+        plan: Plan = planned["value"]
+        readings = [
+            await child(read_series, f"{work_id}/{assignment['model']}", assignment)
+            for assignment in plan["assignments"]
+        ]
+        for ended in readings:
+            await ended()
+        concluded = await _settled(attempts.conclude, ticket)
+        if not concluded["set_aside"]:
+            destinations = plan["destinations"]
+            await _send(deliver, work_id, concluded["value"], destinations=destinations)
+        return concluded["set_aside"]
+
     @workflow(ANALYSE_STUDY)
     async def analyse_study(work_id: str, ticket: StudyTicket) -> None:
         try:
-            plan = await step(pipeline.plan, ticket)
-            readings = [
-                await child(read_series, f"{work_id}/{assignment['model']}", assignment)
-                for assignment in plan["assignments"]
-            ]
-            for ended in readings:
-                await ended()
-            results = await step(pipeline.conclude, ticket)
-            await _send(deliver, work_id, results, destinations=plan["destinations"])
+            why = await analysed(work_id, ticket)
         except Exception as error:  # the table of cancel reasons: whatever no part foresaw
             _log.exception("analysis_failed", workitem=work_id)
-            await step(pipeline.fail, work_id, f"{type(error).__name__}: see the log")
+            problem = reason("INTERNAL_ERROR", detail=f"{type(error).__name__}: see the log")
+            await step(journal.fail, work_id, problem)
             raise
+        if why:
+            await step(journal.fail, work_id, told(why))

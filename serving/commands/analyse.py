@@ -13,12 +13,12 @@ from rich.progress import track
 from dicom_node.records import Completion, StudyFilter
 from dicom_node.routing import DEFAULT_PRIORITY, Rule
 from imaging.errors import Conflict, InputError, NotFound
+from serving.analyser import build_pipeline
 from serving.folder import Found, Skipped, read_folder
 from serving.parts import Parts
 from serving.settings import Settings
 from serving.study_view import StudyViews
 from serving.tickets import StudyTicket
-from serving.worker import build_pipeline
 
 
 def analyse(settings: Settings, folder: Path, output: Path, *, model: str | None) -> int:

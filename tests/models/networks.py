@@ -120,3 +120,35 @@ def _model(
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     graph = helper.make_graph(nodes, "tiny", [image], [result], weights or [])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def endless() -> onnx.ModelProto:
+    """A network that would run for years."""
+    return _model(_loop(["next"], [helper.make_node("Neg", ["last"], ["next"])]), rank=5)
+
+
+def greedy() -> onnx.ModelProto:
+    """A network that takes ever more memory, for a while: each round doubles what it holds."""
+    body = [helper.make_node("Concat", ["last", "last"], ["next"], axis=0)]
+    return _model(_loop(["next"], body), rank=5)
+
+
+def _loop(results: list[str], nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    inputs = [
+        helper.make_tensor_value_info("round", TensorProto.INT64, []),
+        helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("last", TensorProto.FLOAT, None),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+        *(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in results),
+    ]
+    on = helper.make_node("Identity", ["going"], ["on"])
+    body = helper.make_graph([on, *nodes], "round", inputs, outputs)
+    rounds = numpy_helper.from_array(np.array(1 << 60, np.int64), "rounds")
+    true = numpy_helper.from_array(np.array(1, np.bool_), "true")
+    return [
+        helper.make_node("Constant", [], ["rounds"], value=rounds),
+        helper.make_node("Constant", [], ["true"], value=true),
+        helper.make_node("Loop", ["rounds", "true", "x"], ["y"], body=body),
+    ]

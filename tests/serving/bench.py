@@ -12,13 +12,13 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.peers import Peer
 from imaging.identity import ae_title
+from serving.analyser import build_pipeline
 from serving.courier import Courier
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.records import DecisionRecord, Result, Workitem
 from serving.settings import Settings
 from serving.tickets import Plan, StudyTicket
-from serving.worker import build_pipeline
 from tests.builders import ct_series, mr_series
 from tests.dicom_node.rig import store
 from tests.models.networks import SEGMENTATION, segmenter, write_package

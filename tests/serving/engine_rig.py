@@ -40,7 +40,7 @@ class Rig:
         return self._notes.read_text().splitlines()
 
     def ended(self, work_id: str, status: str = "SUCCESS") -> None:
-        wait_for(lambda: self.client.find(work_id).status == status, seconds=20)
+        wait_for(lambda: self.client.find(work_id).status == status, seconds=60)
 
     def kill(self) -> None:
         for process in self._processes:

@@ -65,11 +65,12 @@ def rows(bench: Bench, study_uid: str) -> tuple[object, ...]:
     """Everything noted of a study but times."""
     journal = bench.journal
     results = [r.model_dump(exclude={"created_at"}) for r in journal.results(study_uid=study_uid)]
+    deliveries = journal.deliveries(study_uid=study_uid)
     return (
         sorted(results, key=lambda r: r["instance_uid"]),
         journal.findings(study_uid),
         journal.decisions(study_uid),
-        journal.deliveries(study_uid=study_uid),
+        [d.model_dump(exclude={"planned_at"}) for d in deliveries],
     )
 
 

@@ -20,7 +20,7 @@ from serving.settings import load
 from serving.worker import run
 from tests.builders import mr_series
 from tests.dicom_node.rig import free_port, wait_for
-from tests.models.networks import SEGMENTATION
+from tests.models.networks import SEGMENTATION, endless
 from tests.serving.bench import Bench, ball, breaking, ct, mr
 from tests.serving.test_operations import complete
 
@@ -187,19 +187,24 @@ def test_what_nobody_foresaw_ends_the_workitem_and_can_be_done_again(site: Site)
 
 
 def test_a_failing_model_does_not_hold_up_another(site: Site):
-    manifest = SEGMENTATION.replace('name = "bright-tissue"', 'name = "failing"')
-    site.bench.install(manifest, breaking())
+    for name, network in (("failing", breaking()), ("slow", endless())):
+        manifest = SEGMENTATION.replace('name = "bright-tissue"', f'name = "{name}"')
+        limited = manifest.replace("[inference]", "[inference]\ntime_limit_s = 2")
+        site.bench.install(limited, network)
     study = site.schedule(images(10))
-    assert site.ended(study).state == "COMPLETED"
-    site.bench.parts.registry.remove("failing")
+    item = site.ended(study)
+    assert (item.state, item.reason_code) == ("COMPLETED", "TIME_LIMIT")
+    for name in ("failing", "slow"):
+        site.bench.parts.registry.remove(name)
     results = site.bench.journal.results(study_uid=study)
     assert {(r.model, r.kind) for r in results} == {
         ("failing", "NOTICE"),
+        ("slow", "NOTICE"),
         ("bright-tissue", "SEG"),
         ("bright-tissue", "SR"),
         ("bright-tissue", "KEY_IMAGE"),
     }
-    soon(lambda: site.states(study)["pacs", "proven"] == 4)
+    soon(lambda: site.states(study)["pacs", "proven"] == 5)
 
 
 def test_a_second_worker_needs_a_slot_of_its_own(empty: Bench):
