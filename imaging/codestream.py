@@ -14,6 +14,7 @@ from imaging.errors import PixelsUnreadable
 from imaging.frame_format import FrameFormat
 
 _SIZ_START = b"\xff\x4f\xff\x51"
+_TILE_PART, _TILE_PART_HEAD = b"\xff\x90", 14
 _JP2_HEADER_LIMIT = 4096
 _MAX_TILES = 4096
 _MAX_COMPONENTS = 4
@@ -21,6 +22,7 @@ _MAX_COMPONENTS = 4
 _FRAME_MARKERS = {Coding.JPEG: (0xC0, 0xC1, 0xC2, 0xC3), Coding.JPEG_LS: (0xF7,)}
 _ALL_FRAME_MARKERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _MARK, _START_OF_SCAN, _END_OF_IMAGE = 0xFF, 0xDA, 0xD9
+_SCAN, _MAX_SCANS = b"\xff\xda", 64  # each goes over the whole frame; ten are many
 _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
 _END = re.compile(rb"\xff\xd9[\x00\xff]*\Z")  # End of image, and padding
 _RLE_HEADER = 64
@@ -74,7 +76,7 @@ def checked(data: bytes, form: FrameFormat, coding: Coding) -> int:
         raise PixelsUnreadable(msg)
     if coding is not Coding.JPEG_2000 and not _END.search(data):
         # JPEG decoders fill up what is missing with grey, a JPEG-LS decoder took 13 s to notice
-        msg = f"the {coding.value} codestream is cut off"
+        msg = f"the {coding.value} codestream is cut off, or something is behind its end"
         raise PixelsUnreadable(msg)
     # Only JPEG 2000 has signed samples of its own, and senders that forget to say so.
     return (
@@ -105,6 +107,9 @@ def _sof(data: bytes, coding: Coding) -> Declared:
     if marker not in _FRAME_MARKERS[coding]:
         msg = f"a {coding.value} codestream of process 0x{marker:02x} is not read"
         raise PixelsUnreadable(msg)
+    if data.count(_SCAN) > _MAX_SCANS:
+        msg = f"the {coding.value} codestream has more than {_MAX_SCANS} scans"
+        raise PixelsUnreadable(msg)
     precision, rows, columns, samples = struct.unpack_from(">BHHB", data, at + 2)
     return Declared(rows=rows, columns=columns, samples=samples, precision=precision)
 
@@ -121,8 +126,12 @@ def _siz(data: bytes) -> Declared:
     if not (x0 < x1 and y0 < y1 and tile_x and tile_y and samples <= _MAX_COMPONENTS):
         msg = "the JPEG 2000 codestream declares an impossible size"
         raise PixelsUnreadable(msg)
-    if -((tile_x0 - x1) // tile_x) * -((tile_y0 - y1) // tile_y) > _MAX_TILES:
+    tiles = -((tile_x0 - x1) // tile_x) * -((tile_y0 - y1) // tile_y)
+    if tiles > _MAX_TILES:
         msg = f"the JPEG 2000 codestream declares more than {_MAX_TILES} tiles"
+        raise PixelsUnreadable(msg)
+    if tiles > 1 and (missing := tiles - _tiles_among(data, start)) > 0:
+        msg = f"{missing} of {tiles} tiles of the JPEG 2000 codestream are missing"
         raise PixelsUnreadable(msg)
     parts = [struct.unpack_from("BBB", data, start + 42 + 3 * i) for i in range(samples)]
     if any(part[1:] != (1, 1) for part in parts) or len({part[0] for part in parts}) != 1:
@@ -130,6 +139,19 @@ def _siz(data: bytes) -> Declared:
         raise PixelsUnreadable(msg)
     precision = (parts[0][0] & 0x7F) + 1
     return Declared(rows=y1 - y0, columns=x1 - x0, samples=samples, precision=precision)
+
+
+def _tiles_among(data: bytes, start: int) -> int:
+    """Count the tiles of which there is a part: decoders leave the others black (A.4.2)."""
+    at, found = start + 2, set()
+    while data[at : at + 2] != _TILE_PART:
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        at += 2 + length
+    while data[at : at + 2] == _TILE_PART:
+        tile, length = struct.unpack_from(">HI", data, at + 4)
+        found.add(tile)
+        at += length if length >= _TILE_PART_HEAD else len(data)  # zero: up to the end
+    return len(found)
 
 
 def _check_rle(data: bytes, form: FrameFormat) -> None:

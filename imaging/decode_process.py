@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -25,6 +26,7 @@ class DecodeLimits:
 
     A frame of the largest size needs about 20 bytes for each sample in the JPEG 2000 decoder; a
     usual slice decodes in 2 to 30 ms, so 20 s is what only a hostile or a very busy machine needs.
+    The worker itself gives a frame less processor time than that, by its size.
     """
 
     memory_bytes: int = 1 << 30
@@ -77,6 +79,8 @@ class DecodeProcess:
         code = self.close()
         if not answered:
             return f"decoding takes longer than {self._limits.seconds} s"
+        if code == -signal.SIGXCPU:
+            return "decoding takes far longer than a frame of this size should"
         return f"the decoder died of these data (exit code {code})"
 
     def _start(self, slot_bytes: int) -> None:

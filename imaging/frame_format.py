@@ -68,7 +68,10 @@ class FrameFormat:
             raise PixelsUnreadable(msg)
         if not 0 < self.bits_stored <= self.bits_allocated - self.shift <= self.bits_allocated:
             high = self.bits_stored + self.shift - 1
-            msg = f"{self.bits_stored} bits up to bit {high} are no part of {self.bits_allocated}"
+            msg = (
+                f"{self.bits_stored} bits are stored in {self.bits_allocated} allocated, "
+                f"and the high bit is {high}: that cannot be"
+            )
             raise PixelsUnreadable(msg)
         if self.nbytes > _MAX_FRAME_BYTES:
             msg = f"one frame would take {self.nbytes} bytes, more than {_MAX_FRAME_BYTES}"

@@ -27,7 +27,9 @@ _CUT = "the file ends within the pixel data"
 _NONE = "the instance has no pixel data"
 _SHARED_COLOURS = ("YBR_FULL_422", "YBR_PARTIAL_422")
 _BYTE = 8
-_CODESTREAM_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51")
+_CODESTREAM_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
+_MARKED = (Coding.JPEG, Coding.JPEG_LS, Coding.JPEG_2000)
+_AHEAD = 4096  # bytes read at once where many small fragments may follow one another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,8 @@ class PixelFile:
     def codestream(self, frame: int) -> bytes:
         """Return the compressed bytes of a frame."""
         self._within(frame)
-        return b"".join(self._source.read(f.offset, f.length) for f in self._fragments[frame])
+        parts = (f for f in self._fragments[frame] if f.length)
+        return b"".join(self._source.read(f.offset, f.length) for f in parts)
 
     def _within(self, frame: int) -> None:
         if not 0 <= frame < self._frames:
@@ -179,9 +182,10 @@ class PixelFile:
         table, *fragments = self._items()
         if len(fragments) == self._frames:
             return tuple((fragment,) for fragment in fragments)
-        if self._frames == 1:
-            return (tuple(fragments),)
-        starts = self._starts(table, fragments)
+        starts = [0] if self._frames == 1 else self._starts(table, fragments)
+        if self._frames == 1 and len(self._codestreams(fragments)) > 1:
+            msg = "the pixel data are several codestreams, the header says one frame"
+            raise PixelsUnreadable(msg)
         ends = [*starts[1:], len(fragments)]
         return tuple(tuple(fragments[a:b]) for a, b in zip(starts, ends, strict=True))
 
@@ -190,7 +194,7 @@ class PixelFile:
         found: list[_Fragment] = []
         at = self._value
         while len(found) < _MAX_FRAGMENTS:
-            group, element, length = struct.unpack("<HHI", self._source.read(at, 8))
+            group, element, length = struct.unpack("<HHI", self._source.read_near(at, 8))
             tag = group << 16 | element
             if tag == _SEQUENCE_END and len(found) > 1:
                 return found
@@ -210,12 +214,18 @@ class PixelFile:
             index = {f.item - fragments[0].item: i for i, f in enumerate(fragments)}
             starts = [index.get(offset, -1) for offset in offsets]
         else:
-            heads = [self._source.read(f.offset, min(4, f.length)) for f in fragments]
-            starts = [i for i, head in enumerate(heads) if head.startswith(_CODESTREAM_STARTS)]
+            starts = self._codestreams(fragments)
         if len(starts) != self._frames or starts[0] != 0 or starts != sorted(set(starts)):
             msg = f"{len(fragments)} fragments cannot be told apart into {self._frames} frames"
             raise PixelsUnreadable(msg)
         return starts
+
+    def _codestreams(self, fragments: list[_Fragment]) -> list[int]:
+        """Index of each fragment that begins like a codestream; RLE has no mark to begin with."""
+        if self._encoding.coding not in _MARKED:
+            return []
+        heads = (self._source.read_near(f.offset, min(4, f.length)) for f in fragments)
+        return [i for i, head in enumerate(heads) if head.startswith(_CODESTREAM_STARTS)]
 
 
 class _Source:
@@ -232,12 +242,22 @@ class _Source:
             msg = f"the file cannot be read: {error.strerror}"
             raise PixelsUnreadable(msg) from error
         self.size = os.fstat(self._descriptor).st_size
+        self._near, self._near_at = b"", 0
 
     def read(self, offset: int, length: int) -> bytes:
         data = os.pread(self._descriptor, length, offset)
         if len(data) != length:
             raise PixelsUnreadable(_CUT)
         return data
+
+    def read_near(self, offset: int, length: int) -> bytes:
+        """Return few bytes, read with what follows them, since that may be asked for next."""
+        start = offset - self._near_at
+        if not 0 <= start <= len(self._near) - length:
+            self._near, self._near_at, start = os.pread(self._descriptor, _AHEAD, offset), offset, 0
+        if len(self._near) < start + length:
+            raise PixelsUnreadable(_CUT)
+        return self._near[start : start + length]
 
     def read_into(self, offset: int, view: memoryview) -> None:
         done = 0
