@@ -13,6 +13,7 @@ from dicom_node.names import name_key, name_words
 from dicom_node.records import Added, Completion, SetAside, StoredInstance
 from dicom_node.schema import events, instances, requests, series, set_aside, studies, writing
 from imaging.header import InstanceHeader
+from imaging.whose import Whose
 
 _FILLED_LATER = ("patient_id", "patient_name", "birth_date", "sex", "accession_number", "study_id",
                  "study_date", "study_time", "description", "referring_physician", "name_key",
@@ -66,6 +67,25 @@ class Index(Lookup):
         )
         with writing(self.engine) as connection:
             return connection.execute(statement).rowcount == 1
+
+    def correct(self, study_uid: str, to: Whose) -> None:
+        """Note whose a study is by the PACS; instances of that patient fit it from then on."""
+        row = {
+            "patient_id": to.patient_id,
+            "patient_name": to.name,
+            "birth_date": to.birth_date,
+            "sex": to.sex,
+            "accession_number": to.accession_number,
+        }
+        if to.name:
+            row |= {"name_key": name_key(to.name), "name_words": name_words(to.name)}
+        known = {name: _clean(value) for name, value in row.items() if value}
+        with writing(self.engine) as connection:
+            connection.execute(
+                sa.update(studies)
+                .where(studies.c.tenant == self.tenant, studies.c.study_uid == study_uid)
+                .values(**known)
+            )
 
     def _is_noted(self, connection: sa.Connection, path: str) -> bool:
         where = (set_aside.c.tenant == self.tenant, set_aside.c.path == path)

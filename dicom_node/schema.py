@@ -235,7 +235,7 @@ deliveries = sa.Table(
     _text("workitem_uid"),
     _text("study_uid"),
     _text("destination"),
-    _text("state"),  # waiting | delivered | proven | refused | failed
+    _text("state"),  # waiting | delivered | proven | refused | failed | held | superseded
     sa.Column("planned_at", sa.Float(53), nullable=False, server_default="0"),
     _whole("attempts"),
     _text("last_error"),
@@ -244,6 +244,9 @@ deliveries = sa.Table(
     _time("proven_at"),
     _text("proof"),
     sa.Column("transaction_uid", sa.Text),  # of the storage commitment that was asked for
+    sa.Column("root_uid", sa.Text),  # the result this one was made from, of the same delivery
+    sa.Column("identity", sa.Text, nullable=False, server_default=""),  # how it was checked
+    _time("released_at"),  # when a person let go what was held
     sa.Index("deliveries_by_study", "tenant", "study_uid"),
     sa.Index("deliveries_by_state", "tenant", "state"),
 )

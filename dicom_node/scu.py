@@ -23,12 +23,14 @@ from dicom_node.archive import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from dicom_node.connection import send_at_once
 from dicom_node.listener import LARGEST_PDU, bound
 from dicom_node.peers import Peer
+from dicom_node.reactor import hold
 from dicom_node.tls import ClientContext, client_context
 from imaging.identity import AETitle
 
 _log = logging.getLogger(__name__)
 _SUCCESS = 0x0000
-_PAUSE_S = 0.02  # twenty turns of that thread
+_MOST_MATCHES = 100_000
+_LONGEST_FIND = 5  # times as long as one answer may take
 _PLAIN = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 
 
@@ -86,6 +88,26 @@ def stored_instances(
     with _finder(peer, ae_title, timeouts) as opened:
         answers = [_find(opened, _instance_keys(*uids)) or [] for uids in series]
     return frozenset(str(a.get("SOPInstanceUID", "")) for found in answers for a in found)
+
+
+def study_answers(
+    peer: Peer, study_uid: str, *, ae_title: AETitle, timeouts: Timeouts | None = None
+) -> tuple[Dataset, ...] | None:
+    """Return what the peer says of a study, whose it is; ``None`` when it gives no answer.
+
+    Empty when it does not know the study, more than one when it knows it under several patients.
+    """
+    keys = Dataset()
+    keys.QueryRetrieveLevel = "STUDY"
+    for keyword in ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate",
+                    "PatientSex", "AccessionNumber"):  # fmt: skip
+        setattr(keys, keyword, "")
+    keys.StudyInstanceUID = study_uid
+    with _finder(peer, ae_title, timeouts) as opened:
+        found = _find(opened, keys)
+    return (
+        None if found is None else tuple(a for a in found if a.get("StudyInstanceUID") == study_uid)
+    )
 
 
 def move_series(
@@ -148,7 +170,7 @@ def association(
         yield Association(ae, "requestor")
         return
     if opened.is_established:
-        _pause_reactor(opened)
+        hold(opened)
     try:
         yield opened
     finally:
@@ -165,16 +187,6 @@ def _tls(peer: Peer) -> tuple[ClientContext, str] | None:
         peer.tls.files, verify_host=peer.tls.verify_host, accepts=peer.tls.accepts
     )
     return context, peer.host
-
-
-def _pause_reactor(opened: Association) -> None:
-    """Keep pynetdicom's own thread from taking the answer to our first request.
-
-    It looks for requests of the peer and is stopped before each of ours, but one that is just about
-    to look does not notice, takes the answer for a request and drops it; we would wait for nothing.
-    """
-    opened._reactor_checkpoint.clear()  # noqa: SLF001 - set again by the request itself
-    time.sleep(_PAUSE_S)
 
 
 def problem(opened: Association) -> str:
@@ -204,11 +216,15 @@ def _find(opened: Association, keys: Dataset) -> list[Dataset] | None:
         return None
     found: list[Dataset] = []
     last: int | None = None
+    began, longest_s = time.monotonic(), _LONGEST_FIND * (opened.dimse_timeout or 0.0)
     try:
         for status, answer in opened.send_c_find(keys, StudyRootQueryRetrieveInformationModelFind):
             last = status.get("Status")
             if answer is not None:
                 found.append(answer)
+            if len(found) > _MOST_MATCHES or time.monotonic() - began > longest_s:
+                opened.abort()
+                return None
     except (ValueError, RuntimeError):
         _log.warning("C-FIND failed", extra={"peer": opened.acceptor.ae_title}, exc_info=True)
         return None

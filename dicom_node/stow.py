@@ -77,6 +77,17 @@ def listed(peer: WebPeer, refs: Sequence[ObjectRef], *, timeouts: Timeouts) -> f
     return frozenset(there & {ref.instance_uid for ref in refs})
 
 
+def study_answers(
+    peer: WebPeer, study_uid: str, *, timeouts: Timeouts
+) -> tuple[Dataset, ...] | None:
+    """Return what the service says of a study, as `dicom_node.scu.study_answers` does."""
+    path = f"/studies?StudyInstanceUID={study_uid}&includefield=00100021"
+    found = _found(ask(peer, path, timeouts=timeouts))
+    return (
+        None if found is None else tuple(a for a in found if a.get("StudyInstanceUID") == study_uid)
+    )
+
+
 def probe(peer: WebPeer, *, timeouts: Timeouts) -> str | None:
     """Return what is wrong with the way to a service, ``None`` when it answers.
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pydicom import Dataset
+
 from dicom_node import delivery, scu, stow
 from dicom_node.outcome import SendOutcome
 from dicom_node.peers import Peer
@@ -36,6 +38,9 @@ class Way(Protocol):
     def listed(self, refs: Sequence[ObjectRef]) -> frozenset[str]:
         """Return those of `refs` that the destination says it has."""
 
+    def study(self, study_uid: str) -> tuple[Dataset, ...] | None:
+        """Return what the destination says of a study; ``None`` when it gives no answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DimseWay:
@@ -61,6 +66,11 @@ class DimseWay:
         """C-FIND."""
         return delivery.proof(self.peer, refs, ae_title=self.ae_title, timeouts=self.timeouts)
 
+    def study(self, study_uid: str) -> tuple[Dataset, ...] | None:
+        """C-FIND."""
+        title, timeouts = self.ae_title, self.timeouts
+        return scu.study_answers(self.peer, study_uid, ae_title=title, timeouts=timeouts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebWay:
@@ -83,6 +93,10 @@ class WebWay:
     def listed(self, refs: Sequence[ObjectRef]) -> frozenset[str]:
         """QIDO-RS."""
         return stow.listed(self.peer, refs, timeouts=self.timeouts)
+
+    def study(self, study_uid: str) -> tuple[Dataset, ...] | None:
+        """QIDO-RS."""
+        return stow.study_answers(self.peer, study_uid, timeouts=self.timeouts)
 
 
 def way_to(destination: Destination, *, ae_title: AETitle, timeouts: Timeouts) -> Way:

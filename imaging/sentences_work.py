@@ -98,5 +98,20 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "the analysis was stopped because it took more than {seconds:g} s",
         "该分析超过 {seconds:g} 秒，已被中止",
     ),
+    # Why a result is held back
+    "IDENTITY_DIFFERS": (
+        "the PACS has another {what} for this study",
+        "PACS 中该检查的以下信息不同：{what}",
+    ),
+    "IDENTITY_CONTESTED": (
+        "images came that say the study is another patient's, and no PACS could be asked",
+        "收到的部分图像标明该检查属于另一名患者，且无法向 PACS 核实",
+    ),
+    "STUDY_GONE": ("the PACS no longer lists the study", "PACS 中已没有该检查"),
+    "STUDY_AMBIGUOUS": (
+        "the PACS lists the study {count} times, under several patients",
+        "PACS 将该检查列出 {count} 次，分属不同患者",
+    ),
+    "OBJECT_INVALID": ("the object breaks a check: {detail}", "对象未通过检查：{detail}"),
     "CANCELED_BY_USER": ("canceled on request", "已按要求取消"),
 }

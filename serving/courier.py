@@ -12,9 +12,10 @@ from dicom_node.peers import Peer
 from dicom_node.scu import Timeouts
 from dicom_node.transactions import Transactions
 from dicom_node.ways import Destination, Way, way_to
+from serving.identities import Identities
 from serving.journal import Journal
 from serving.proofs import Proofs, Sent
-from serving.records import Delivery
+from serving.records import Delivery, DeliveryState
 from serving.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -34,9 +35,10 @@ class Courier:
         archive: Archive,
         journal: Journal,
         transactions: Transactions,
+        identities: Identities,
     ) -> None:
         self._settings, self._index, self._archive = settings, index, archive
-        self._journal = journal
+        self._journal, self._identities = journal, identities
         self._proofs = Proofs(settings=settings, journal=journal, transactions=transactions)
         self._peers = settings.reached()
         self._title = settings.node.ae_title
@@ -67,33 +69,41 @@ class Courier:
             return self._pause_s(attempt)
 
     def _attempt(self, destination: str, results: list[str], attempt: int) -> float | None:
-        items = [d for d in self._journal.deliveries_of(results, destination) if _is_open(d)]
+        items = self._open(results, destination)
         peer = self._peers.get(destination)
+        held: dict[str, str] = {}
         if peer is None:  # a slip in the settings must not end a promise
-            problems = dict.fromkeys((item.instance_uid for item in items), _UNKNOWN)
+            problems = dict.fromkeys((each.uid for each in items), _UNKNOWN)
         else:
-            problems = self._bring(peer, self._sent(items))
-        since = min((item.planned_at for item in items), default=0.0)
-        return self._again(problems, destination, attempt=attempt, since=since)
+            problems = self._bring(peer, items, held)
+            problems |= self._committed(peer, self._open(results, destination))
+        since = min((each.item.planned_at for each in items), default=0.0)
+        return self._again(problems, held, destination, attempt=attempt, since=since)
 
     def _way(self, peer: Destination) -> Way:
         return way_to(peer, ae_title=self._title, timeouts=self._timeouts)
 
-    def _bring(self, peer: Destination, items: Sequence[Sent]) -> dict[str, str]:
-        """Send what is due and prove what is sent; return what is left, and why, by UID."""
-        due = [each for each in items if each.item.state == "waiting"]
+    def _bring(
+        self, peer: Destination, items: Sequence[Sent], held: dict[str, str]
+    ) -> dict[str, str]:
+        """Send what is due; return what is left, and why, by UID, and note in `held` what is."""
+        due = [each for each in items if each.item.state in {"waiting", "held"}]
         there = frozenset() if peer.commitment else self._proofs.listed(peer, due)
         due = [each for each in due if each.uid not in there]
-        problems: dict[str, str] = {}
-        if due:
-            paths = [self._archive.file(each.instance.path) for each in due]
-            problems = self._judge(peer, due, self._way(peer).send(paths))
-        if isinstance(peer, Peer) and peer.commitment:
-            uids = [each.uid for each in items]
-            sent = self._sent(self._journal.deliveries_of(uids, peer.name))
-            pending = [e for e in sent if e.item.state == "delivered" and _is_open(e.item)]
-            problems |= self._proofs.committed(peer, pending)
-        return problems
+        if not due:
+            return {}
+        cleared = self._identities.cleared(peer, due)
+        held |= {uid: f"{why.text} ({why.code})" for uid, why in cleared.held.items()}
+        if not cleared.due:
+            return {}
+        paths = [self._archive.file(each.instance.path) for each in cleared.due]
+        return self._judge(peer, cleared.due, self._way(peer).send(paths))
+
+    def _committed(self, peer: Destination, items: Sequence[Sent]) -> dict[str, str]:
+        """Have what was sent committed to, where that is the proof; return what is left."""
+        if not isinstance(peer, Peer) or not peer.commitment:
+            return {}
+        return self._proofs.committed(peer, [e for e in items if e.item.state == "delivered"])
 
     def _judge(
         self, peer: Destination, due: Sequence[Sent], outcome: SendOutcome
@@ -112,28 +122,42 @@ class Courier:
         left = (each.uid for each in due if each.uid not in done | outcome.refused)
         return dict.fromkeys(left, text)
 
-    def _sent(self, items: Sequence[Delivery]) -> list[Sent]:
+    def _open(self, results: Sequence[str], destination: str) -> list[Sent]:
+        items = filter(_is_open, self._journal.deliveries_of(results, destination))
         found = ((item, self._index.instance(item.instance_uid)) for item in items)
         return [Sent(item=item, instance=stored) for item, stored in found if stored is not None]
 
     def _again(
-        self, problems: Mapping[str, str], destination: str, *, attempt: int, since: float
+        self,
+        problems: Mapping[str, str],
+        held: Mapping[str, str],
+        destination: str,
+        *,
+        attempt: int,
+        since: float,
     ) -> float | None:
         """Note why what is left waits, and return for how long; without a reason it is awaited."""
-        if not problems:
+        if not problems and not held:
             return None
         wait_s = self._pause_s(attempt)
         too_long = time.time() - since > self._settings.delivery.give_up_days * _DAY_S
-        for text in sorted(set(problems.values()) - {""}):
-            uids = [uid for uid, why in problems.items() if why == text]
-            _log.warning("delivery_waits", destination=destination, retry_in_s=wait_s, problem=text)
-            self._journal.update_deliveries(
-                uids,
-                destination,
-                "failed" if too_long else "waiting",
-                error=text,
-                retry_in_s=None if too_long else wait_s,
-            )
+        states: dict[DeliveryState, Mapping[str, str]] = {"waiting": problems, "held": held}
+        for state, reasons in states.items():
+            for text in sorted(set(reasons.values()) - {""}):
+                _log.warning(
+                    "delivery_waits",
+                    destination=destination,
+                    state=state,
+                    retry_in_s=wait_s,
+                    problem=text,
+                )
+                self._journal.update_deliveries(
+                    [uid for uid, why in reasons.items() if why == text],
+                    destination,
+                    "failed" if too_long else state,
+                    error=text,
+                    retry_in_s=None if too_long else wait_s,
+                )
         return None if too_long else wait_s
 
     def _pause_s(self, attempt: int) -> float:
@@ -144,4 +168,4 @@ class Courier:
 
 def _is_open(item: Delivery) -> bool:
     """Whether it must be sent, or was sent and its proof is awaited."""
-    return item.state == "waiting" or (item.state == "delivered" and not item.proof)
+    return item.state in {"waiting", "held"} or (item.state == "delivered" and not item.proof)

@@ -6,7 +6,7 @@ Every write may be repeated: rows are keyed by what they are about.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import case, delete, insert, select, update
+from sqlalchemy import Connection, case, delete, insert, or_, select, update
 
 from dicom_node import schema
 from serving.records import Delivery, DeliveryState, Result
@@ -32,19 +32,66 @@ class Deliveries(Rows):
             if known and (known.state == "proven" or known.workitem_uid == result.workitem_uid):
                 return
             db.execute(delete(table).where(*self._where(table, delivery_id=item_id)))
-            row = {
-                "delivery_id": item_id,
-                "instance_uid": result.instance_uid,
-                "workitem_uid": result.workitem_uid,
-                "study_uid": result.study_uid,
-                "destination": destination,
-                "state": "waiting",
-                "planned_at": self._clock(),
-                "attempts": 0,
-                "last_error": "",
-                "proof": "",
-            }
-            db.execute(insert(table).values(tenant=self._tenant, **row))
+            self._plan(db, result, destination, planned_at=self._clock(), root_uid=None)
+
+    def replace_delivery(self, former: Delivery, result: Result, *, why: str) -> Delivery:
+        """Let `result`, made from that of a delivery, be delivered in its place."""
+        table, destination = schema.deliveries, former.destination
+        key = {"delivery_id": delivery_id(result.instance_uid, destination)}
+        root = former.root_uid or former.instance_uid
+        with schema.writing(self._engine) as db:
+            if self._first(db, Delivery, table, **key) is None:
+                planned_at = former.planned_at
+                self._plan(db, result, destination, planned_at=planned_at, root_uid=root)
+                values = {"identity": why}
+                db.execute(update(table).where(*self._where(table, **key)).values(**values))
+            said = f"replaced by {result.instance_uid}: {why}"
+            self._supersede(db, former, result.instance_uid, why=said)
+            made = self._first(db, Delivery, table, **key)
+        assert made is not None
+        return made
+
+    def _plan(
+        self,
+        db: Connection,
+        result: Result,
+        destination: str,
+        *,
+        planned_at: float,
+        root_uid: str | None,
+    ) -> None:
+        row = {
+            "delivery_id": delivery_id(result.instance_uid, destination),
+            "instance_uid": result.instance_uid,
+            "workitem_uid": result.workitem_uid,
+            "study_uid": result.study_uid,
+            "destination": destination,
+            "state": "waiting",
+            "planned_at": planned_at,
+            "attempts": 0,
+            "last_error": "",
+            "proof": "",
+            "root_uid": root_uid,
+        }
+        db.execute(insert(schema.deliveries).values(tenant=self._tenant, **row))
+
+    def _supersede(self, db: Connection, item: Delivery, heir_uid: str, *, why: str) -> None:
+        """End a delivery, because another result takes the place of its own."""
+        deliveries, results = schema.deliveries, schema.results
+        ended = {"state": "superseded", "last_error": why, "next_attempt_at": None}
+        where = self._where(deliveries, delivery_id=item.delivery_id)
+        db.execute(update(deliveries).where(*where).values(**ended))
+        where = self._where(results, instance_uid=item.instance_uid)
+        db.execute(update(results).where(*where).values(superseded_by=heir_uid))
+        self._event(db, "delivery superseded", workitem_uid=item.workitem_uid, text=why)
+
+    def note_identity(self, instance_uids: Sequence[str], destination: str, why: str) -> None:
+        """Note how patient and order of results were checked."""
+        table = schema.deliveries
+        ids = [delivery_id(uid, destination) for uid in instance_uids]
+        with schema.writing(self._engine) as db:
+            where = [*self._where(table), table.c.delivery_id.in_(ids)]
+            db.execute(update(table).where(*where).values(identity=why))
 
     def update_deliveries(
         self,
@@ -66,7 +113,7 @@ class Deliveries(Rows):
             "attempts": table.c.attempts + case((table.c.state == "delivered", 0), else_=1),
             "proof": proof,
         }
-        if state == "waiting":
+        if state in {"waiting", "held"}:
             values["transaction_uid"] = None
         if state in {"delivered", "proven"}:
             values["delivered_at"] = now
@@ -82,15 +129,23 @@ class Deliveries(Rows):
                     self._event(db, f"delivery {state}", workitem_uid=item.workitem_uid, text=text)
 
     def start_over(self, instance_uids: Sequence[str], destination: str) -> None:
-        """Let deliveries that were refused or given up wait again, as if they were new."""
-        table = schema.deliveries
+        """Let deliveries that were refused, held or given up wait again, as if they were new.
+
+        What was held is released: a person has decided that it is to go as it is.
+        """
+        table, now = schema.deliveries, self._clock()
         ids = [delivery_id(uid, destination) for uid in instance_uids]
-        again = {"state": "waiting", "attempts": 0, "planned_at": self._clock()}
+        again = {
+            "state": "waiting",
+            "attempts": 0,
+            "planned_at": now,
+            "released_at": case((table.c.state == "held", now), else_=table.c.released_at),
+        }
         with schema.writing(self._engine) as db:
             db.execute(
                 update(table)
                 .where(*self._where(table), table.c.delivery_id.in_(ids))
-                .where(table.c.state.in_(("refused", "failed")))
+                .where(table.c.state.in_(("refused", "failed", "held")))
                 .values(**again)
             )
 
@@ -105,10 +160,11 @@ class Deliveries(Rows):
             db.execute(update(table).where(*where).values(transaction_uid=transaction_uid))
 
     def deliveries_of(self, instance_uids: Sequence[str], destination: str) -> tuple[Delivery, ...]:
-        """Return the deliveries of these results to a destination."""
+        """Return the deliveries of these results, and of what was made from them."""
         table = schema.deliveries
-        ids = [delivery_id(uid, destination) for uid in instance_uids]
-        query = select(table).where(*self._where(table), table.c.delivery_id.in_(ids))
+        mine = self._where(table, destination=destination)
+        named = [column.in_(instance_uids) for column in (table.c.instance_uid, table.c.root_uid)]
+        query = select(table).where(*mine, or_(*named))
         with self._engine.connect() as db:
             return tuple(Delivery.model_validate(row) for row in db.execute(query))
 

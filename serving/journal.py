@@ -192,6 +192,15 @@ class Journal(Deliveries):
             )
             return tuple(FindingRecord.model_validate(row.content) for row in rows)
 
+    def result(self, instance_uid: str) -> Result:
+        """Return one result."""
+        with self._engine.connect() as db:
+            found = self._first(db, Result, schema.results, instance_uid=instance_uid)
+        if found is None:
+            msg = f"there is no result {instance_uid}"
+            raise NotFound(msg)
+        return found
+
     def results(
         self, *, study_uid: str | None = None, workitem_uid: str | None = None
     ) -> tuple[Result, ...]:

@@ -89,7 +89,9 @@ class Operations:
     def deliver_again(
         self, *, study_uid: str | None = None, destination: str | None = None
     ) -> tuple[Delivery, ...]:
-        """Try again what was refused or given up, of one study, to one destination, or all.
+        """Try again what was refused or given up, and release what is held.
+
+        Of one study, to one destination, or all of it.
 
         Raises
         ------
@@ -98,12 +100,12 @@ class Operations:
         """
         items = [
             item
-            for state in ("refused", "failed")
+            for state in ("refused", "failed", "held")
             for item in self._journal.deliveries(study_uid=study_uid, state=state)
             if destination in {None, item.destination}
         ]
         if not items:
-            msg = "nothing was refused or given up"
+            msg = "nothing was refused, held or given up"
             raise Conflict(msg)
         together: dict[str, list[Delivery]] = defaultdict(list)
         for item in items:

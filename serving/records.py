@@ -14,7 +14,7 @@ from imaging.sentences import Value
 
 WorkitemState = Literal["SCHEDULED", "IN PROGRESS", "COMPLETED", "CANCELED"]
 ResultKind = Literal["SEG", "SR", "KEY_IMAGE", "NOTICE"]
-DeliveryState = Literal["waiting", "delivered", "proven", "refused", "failed"]
+DeliveryState = Literal["waiting", "delivered", "proven", "refused", "failed", "held", "superseded"]
 StudyState = Literal["receiving", "waiting", "analysing", "delivering", "done", "failed"]
 
 UID = Field(examples=["2.25.190839563870286389502176592117216823131"])
@@ -154,6 +154,19 @@ class Delivery(Record):
         None,
         description="of the storage commitment asked for",
         examples=["2.25.264381529430318460293218264531190436571"],
+    )
+    root_uid: str | None = Field(
+        None,
+        description="the result that this one was made from",
+        examples=["2.25.190839563870286389502176592117216823131"],
+    )
+    identity: str = Field(
+        "",
+        description="how patient and order were checked before it was sent",
+        examples=["as the PACS has it"],
+    )
+    released_at: float | None = Field(
+        None, description="when a person let go what was held", examples=[1764000000.0]
     )
 
 

@@ -252,6 +252,11 @@ class DeliverySettings(Section):
     commitment_s: float = Field(
         60.0, gt=0, description="longest wait for a storage commitment; then a query is the proof"
     )
+    identity: Literal["follow", "hold", "ignore"] = Field(
+        "follow",
+        description="when the PACS has another patient or accession number for the study: correct "
+        "the results, hold them, or do not ask",
+    )
     at_once: int = Field(2, ge=1, description="deliveries to one destination at the same time")
     connect_s: float = Field(5.0, gt=0, description="longest wait for a destination to connect")
     reply_s: float = Field(60.0, gt=0, description="longest wait for an answer to one message")

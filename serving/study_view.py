@@ -158,11 +158,11 @@ def _state(
     if newest.state == "IN PROGRESS":
         return "analysing"
     own = {result.instance_uid for result in results}
-    items = [d for d in deliveries if d.instance_uid in own]
+    items = [d for d in deliveries if d.instance_uid in own and d.state != "superseded"]
     held = any(result.state == "held" for result in results)
     if newest.state == "CANCELED" or held or _undelivered(items):
         return "failed"
-    return "delivering" if any(d.state == "waiting" for d in items) else "done"
+    return "delivering" if any(d.state in {"waiting", "held"} for d in items) else "done"
 
 
 def _undelivered(items: Sequence[Delivery]) -> bool:

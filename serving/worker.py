@@ -13,8 +13,10 @@ from serving.analysers import Analysers
 from serving.attempts import Attempts
 from serving.courier import Courier
 from serving.engine import MAX_RECOVERIES, Worker, leave
+from serving.identities import Identities
 from serving.lookout import Lookout
 from serving.parts import Parts
+from serving.results import ResultStore
 from serving.settings import Settings
 from serving.slots import StillHeld
 from serving.takeover import LOOK_S, Takeover
@@ -24,6 +26,26 @@ P = ParamSpec("P")
 
 _log = structlog.get_logger(__name__)
 _GUARD_S = 1.0  # less than a dead slot is left alone
+
+
+def build_courier(parts: Parts) -> Courier:
+    """Return what brings results to destinations, on these parts."""
+    return Courier(
+        settings=parts.settings,
+        index=parts.index,
+        archive=parts.archive,
+        journal=parts.journal,
+        transactions=parts.transactions,
+        identities=Identities(
+            settings=parts.settings,
+            index=parts.index,
+            archive=parts.archive,
+            journal=parts.journal,
+            results=ResultStore(
+                index=parts.index, ingest=parts.ingest, journal=parts.journal, clock=time.time
+            ),
+        ),
+    )
 
 
 def run(settings: Settings, stop: threading.Event, *, slot: str = "worker-0") -> None:
@@ -48,13 +70,7 @@ def run(settings: Settings, stop: threading.Event, *, slot: str = "worker-0") ->
 
 def _launch(parts: Parts, slot: str) -> Worker:
     settings = parts.settings
-    courier = Courier(
-        settings=settings,
-        index=parts.index,
-        archive=parts.archive,
-        journal=parts.journal,
-        transactions=parts.transactions,
-    )
+    courier = build_courier(parts)
     worker = Worker(
         settings.work_url,
         slot=slot,

@@ -60,6 +60,7 @@ def orthanc_process(tmp_path: Path, our_port: int, orthanc_http: int) -> Iterato
         "StorageDirectory": str(folder),
         "IndexDirectory": str(folder),
         "DicomAlwaysAllowFind": True,
+        "DefaultEncoding": "Utf8",
         "DicomModalities": {"wetread": [OURS, "127.0.0.1", our_port]},
         "Plugins": [str(path) for path in [PLUGIN] if path.exists()],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},

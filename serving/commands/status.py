@@ -41,8 +41,10 @@ def _print_studies(parts: Parts, console: Console) -> None:
 def _print_waiting(parts: Parts, console: Console) -> None:
     table = empty_table("result", "destination", "state", "attempts", "next try", "problem")
     now, items = time.time(), parts.journal.deliveries(state="waiting")
-    refused = parts.journal.deliveries(state="refused")
-    for item in (*items, *parts.journal.deliveries(state="failed"), *refused)[:_SHOWN]:
+    held, failed, refused = (
+        parts.journal.deliveries(state=state) for state in ("held", "failed", "refused")
+    )
+    for item in (*held, *items, *failed, *refused)[:_SHOWN]:
         wait = f"in {max(0.0, item.next_attempt_at - now):.0f} s" if item.next_attempt_at else ""
         table.add_row(
             item.instance_uid,
@@ -53,7 +55,8 @@ def _print_waiting(parts: Parts, console: Console) -> None:
             item.last_error,
         )
     table.title = (
-        f"deliveries that wait, failed or were refused ({len(items)} wait, {len(refused)} refused)"
+        "deliveries that are held, wait, failed or were refused "
+        f"({len(held)} held, {len(items)} wait, {len(refused)} refused)"
     )
     console.print(table)
 

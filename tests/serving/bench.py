@@ -19,6 +19,7 @@ from serving.pipeline import Pipeline
 from serving.records import DecisionRecord, Result, Workitem
 from serving.settings import Settings
 from serving.tickets import Plan, StudyTicket
+from serving.worker import build_courier
 from tests.builders import ct_series, mr_series
 from tests.dicom_node.rig import store
 from tests.models.networks import SEGMENTATION, segmenter, write_package
@@ -139,13 +140,7 @@ class Bench:
         return dcmread(self.parts.archive.file(stored.path))
 
     def courier(self) -> Courier:
-        return Courier(
-            settings=self.settings,
-            index=self.index,
-            archive=self.parts.archive,
-            journal=self.journal,
-            transactions=self.parts.transactions,
-        )
+        return build_courier(self.parts)
 
 
 def said(ds: Dataset) -> str:

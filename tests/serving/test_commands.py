@@ -343,7 +343,7 @@ def test_status_shows_what_waits(analysed: Callable[..., Bench], wetread, tmp_pa
     code, out, _ = wetread("status")
     assert code == 0
     assert "1 studies (1 arriving), 8 instances, 3 of them results" in out.replace("\n", " ")
-    assert "deliveries that wait, failed or were refused (2 wait, 0 refused)" in out
+    assert "(0 held, 2 wait, 0 refused)" in out
     assert study in out
     assert "failed" in out
 
