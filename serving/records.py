@@ -114,7 +114,7 @@ class FindingRecord(Record):
     evidence: tuple[str, ...] = Field(
         (), description="the first instances that decided, at most 24"
     )
-    segment_number: int | None = None
+    segment_number: int | None = Field(None, examples=[1])
     abstained: ReasonRecord | None = None
 
 
