@@ -29,7 +29,7 @@ _CONTENTS = frozenset((
     "FF", "FAT_FRACTION", "ADC", "EADC", "FA", "TRACE", "TRACEW", "COLFA",
     "CBF", "CBV", "RELCBV", "MTT", "TTP", "TMAX",
     "T1 MAP", "T2 MAP", "T2_STAR MAP", "R2_STAR MAP",
-    "MPR", "MIP", "MINIP", "MIN_IP", "SUBTRACTION",
+    "UNI", "UNI-DEN", "MPR", "MIP", "MINIP", "MIN_IP", "SUBTRACTION",
 ))  # fmt: skip
 # Words of a software step, by which no stack is named.
 _UNTELLING = frozenset(("", "ND", "NORM", "DIS2D", "DIS3D", "NONE", "FM", "FIL"))
@@ -72,7 +72,7 @@ def of_grid(headers: Headers, tolerances: Tolerances) -> Iterator[Difference]:
 
 def of_kind(headers: Headers) -> Difference | None:
     """Return groups of the first kind in which the images differ; they must not share a stack."""
-    contents = [_words(header) & _CONTENTS for header in headers]
+    contents = [_contents(header) for header in headers]
     return (
         _by_words(headers, contents)
         or _by_echo(headers)
@@ -245,6 +245,11 @@ def _words(header: InstanceHeader) -> frozenset[str]:
     return frozenset((*a.image_type[2:], a.complex_component)) - _UNTELLING
 
 
+def _contents(header: InstanceHeader) -> frozenset[str]:
+    """Return what the numbers are, by words of Image Type and the complex component."""
+    return _words(header) & _CONTENTS
+
+
 def _by_words(headers: Headers, kinds: Sequence[frozenset[str]]) -> Difference | None:
     common = frozenset.intersection(*kinds)
     names = {kind: " ".join(sorted(kind - common)) or "other" for kind in kinds}
@@ -255,14 +260,14 @@ def _by_echo(headers: Headers) -> Difference | None:
     times = [h.acquisition.echo_time_ms or 0.0 for h in headers]
     numbers = _clustered(times, _ECHO_MS, _ECHO_FRACTION)
     return _grouped(
-        headers, "echo time", numbers, names={n: f"echo {n + 1}" for n in sorted(numbers)}
+        headers, "echo time", numbers, names={n: f"echo {n + 1}" for n in sorted(set(numbers))}
     )
 
 
 def _by_b_value(headers: Headers) -> Difference | None:
     values = [h.acquisition.b_value or 0.0 for h in headers]
     numbers = _clustered(values, _B_VALUE, _B_FRACTION)
-    names = {n: f"b {_mean(values, numbers, n):.0f}" for n in sorted(numbers)}
+    names = {n: f"b {_mean(values, numbers, n):.0f}" for n in sorted(set(numbers))}
     return _grouped(headers, "b value", numbers, names=names)
 
 

@@ -28,7 +28,7 @@ from imaging.image import Image, image_of
 from imaging.parts import Concatenation, Tile, concatenation_of
 from imaging.reasons import Reason
 from imaging.suv import Uptake, uptake_of
-from imaging.technique import Technique, technique_of
+from imaging.technique import Technique, complex_component, technique_of
 
 # Real headers break value rules all the time; what matters is checked here, value by value.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -206,7 +206,7 @@ def acquisition_of(ds: Attributes) -> Acquisition:
         number=integer(ds, "AcquisitionNumber"),
         temporal_position=integer(ds, "TemporalPositionIdentifier"),
         echo_number=integer(ds, "EchoNumbers"),
-        complex_component=text(ds, "ComplexImageComponent"),
+        complex_component=complex_component(ds),
         gradient=gradient(ds),
         trigger_time_ms=number(ds, "TriggerTime"),
         phase_percent=number(ds, "NominalPercentageOfCardiacPhase"),

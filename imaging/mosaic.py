@@ -9,18 +9,17 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, isqrt
-from typing import Any
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.multival import MultiValue
 
-from imaging.attributes import UNCONVERTIBLE, Vector, numbers
+from imaging.attributes import Vector, numbers
 from imaging.header import InstanceHeader
 from imaging.parts import Tile
+from imaging.private import Private, private_numbers, private_values
 
-# Private elements as group, creator and element.
-_CSA, _COUNT = (0x0029, "SIEMENS CSA HEADER", 0x10), (0x0019, "SIEMENS MR HEADER", 0x0A)
+_CSA = Private(0x0029, "SIEMENS CSA HEADER", 0x10, "OB")
+_COUNT = Private(0x0019, "SIEMENS MR HEADER", 0x0A, "US")
 _MAGIC, _HEAD, _TAG, _ITEM = b"SV10", 16, 84, 16
 _MOST_TAGS, _MOST_ITEMS = 1024, 4096
 _THREE = 3
@@ -53,8 +52,8 @@ def tiles_of(whole: InstanceHeader, ds: Dataset) -> tuple[InstanceHeader, ...]:
 
 
 def _layout(whole: InstanceHeader, ds: Dataset) -> _Layout | None:
-    csa = csa_numbers(next(iter(_private(ds, _CSA)), b""))
-    counts = set(csa.get("NumberOfImagesInMosaic", ())) | set(numbers(_private(ds, _COUNT)) or ())
+    csa = csa_numbers(next(iter(private_values(ds, _CSA)), b""))
+    counts = {*csa.get("NumberOfImagesInMosaic", ()), *private_numbers(ds, _COUNT)}
     normal = csa.get("SliceNormalVector", ())
     # A protocol that counts its slices from the other end has been seen by no one here.
     if len(counts) != 1 or len(normal) != _THREE or any(csa.get("ProtocolSliceNumber", ())):
@@ -115,15 +114,6 @@ def _tile(whole: InstanceHeader, layout: _Layout, number: int) -> InstanceHeader
 
 
 # The CSA header: a list of named tags, each with a list of numbers as text
-
-
-def _private(ds: Dataset, where: tuple[int, str, int]) -> tuple[Any, ...]:
-    group, creator, element = where
-    try:
-        value = ds.private_block(group, creator)[element].value
-    except UNCONVERTIBLE:
-        return ()
-    return tuple(value) if isinstance(value, MultiValue) else (value,)
 
 
 def csa_numbers(raw: object) -> Mapping[str, Vector]:

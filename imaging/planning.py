@@ -1,23 +1,53 @@
 """Images that only plan a scan: localizers, scouts, surveys; by their words and how they lie."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 
 from imaging.differences import Difference, Headers
 from imaging.header import InstanceHeader
 from imaging.slices import normal_of
+from imaging.words import says, without
 
 _WORDS = frozenset(
-    ("LOCALIZER", "LOCALISER", "SCOUT", "TOPOGRAM", "SURVEY", "SURVIEW", "SCANOGRAM", "SCANO")
+    (
+        "LOCALIZER",
+        "LOCALISER",
+        "SCOUT",
+        "TOPOGRAM",
+        "SURVEY",
+        "SURVIEW",
+        "SCANOGRAM",
+        "SCANO",
+        "SCANOSCOPE",
+    )
 )
+# The same in descriptions, and surveys that are no plan of a scan.
+_DESCRIBED = """
+    localizer, localizers, localiser, localisers, loc, scout, scouts, scoutview, topogram,
+    topograms, topogramm, scanogram, surview, survey, lokalizer, lokaliser, lokalisator,
+    übersichtsscan, repérage, localizador, localizadores, localizzatore, localizzatori,
+    3 plane, three plane, tri plane, triplane, 3pl, 3 pl, топограмм*, локалайзер*, локализатор*,
+    定位像, 定位片, 定位图, 位置決め
+"""
+_DIAGNOSTIC = "skeletal survey, bone survey, body survey, metastatic survey, myeloma survey"
+_SLICES = frozenset(("CT", "MR"))
 # Directions whose cosine is less are perpendicular, for a plan: 60 to 90 degrees.
 _PERPENDICULAR = 0.5
 _MOST_SCOUTS, _MOST_SURVEY_SLICES, _SURVEY_PLANES = 3, 15, 3
 
 
 def is_planning(header: InstanceHeader) -> bool:
-    """Whether Image Type says so (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1 and vendors' words)."""
-    return not _WORDS.isdisjoint(header.acquisition.image_type)
+    """Whether Image Type says so (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1), or the series description."""
+    if not _WORDS.isdisjoint(header.acquisition.image_type):
+        return True
+    series = header.series
+    return series.modality in _SLICES and _describes_plan(series.description or series.protocol)
+
+
+@lru_cache(maxsize=256)
+def _describes_plan(description: str) -> bool:
+    return says(without(description, _DIAGNOSTIC), _DESCRIBED)
 
 
 def scouts_among(headers: Sequence[InstanceHeader]) -> Headers:

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from imaging.attributes import Attributes, integer, items, text, texts
 from imaging.codes import Code
+from imaging.private import Private, private_numbers
+
+_GE_COMPONENT = Private(0x0043, "GEMS_PARM_01", 0x2F, "SS")
+_COMPONENTS = {0: "MAGNITUDE", 1: "PHASE", 2: "REAL", 3: "IMAGINARY"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,12 @@ def technique_of(ds: Attributes) -> Technique:
         contrast_coded=bool(items(ds, "ContrastBolusAgentSequence")),
         anatomy=tuple(_code(item) for item in items(ds, "AnatomicRegionSequence")),
     )
+
+
+def complex_component(ds: Attributes) -> str:
+    """Return Complex Image Component (PS3.3 C.8.13.3.1.2), or what GE writes in its place."""
+    ge = private_numbers(ds, _GE_COMPONENT)
+    return text(ds, "ComplexImageComponent") or (_COMPONENTS.get(int(ge[0]), "") if ge else "")
 
 
 def _code(item: Attributes) -> Code:

@@ -1,6 +1,7 @@
 """One series that holds several stacks: named parts, and nothing hidden by taking it apart."""
 
 import random
+from struct import pack
 
 import numpy as np
 import pytest
@@ -93,6 +94,35 @@ def test_siemens_b_values_are_read_from_their_private_block():
     assert names(series) == ["b 0", "b 800"]
 
 
+PRIVATE_B = {
+    "GE": (0x0043, "GEMS_PARM_01", 0x39, "IS", ([0, 8, 0, 0], [1000000800, 8, 0, 0])),
+    "Philips": (0x2001, "Philips Imaging DD 001", 0x03, "FL", (0.0, 800.0)),
+    "United Imaging": (0x0065, "Image Private Header", 0x09, "FD", (0.0, 800.0)),
+    "GE, VR lost": (0x0043, "GEMS_PARM_01", 0x39, "UN", (b"0\\8\\0\\0 ", b"1000000800\\8 ")),
+    "Philips, VR lost": (0x2001, "Philips Imaging DD 001", 3, "UN", (bytes(4), b"\0\0HD")),
+    "United Imaging, VR lost": (0x65, "Image Private Header", 9, "UN", (bytes(8), pack("<d", 800))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("vendor", PRIVATE_B)
+def test_b_values_of_vendors_are_read_from_their_private_blocks(vendor):
+    group, creator, element, vr, values = PRIVATE_B[vendor]
+    series = together(mr(), mr())
+    for number, image in enumerate(series):
+        block = image.private_block(group, creator, create=True)
+        block.add_new(element, vr, values[number // SHAPE[0]])
+    assert names(series) == ["b 0", "b 800"]
+
+
+def test_complex_components_of_ge_are_read_from_their_private_block():
+    series = []
+    for index, image in enumerate(together(mr(), mr(), mr(), mr())):
+        block = image.private_block(0x0043, "GEMS_PARM_01", create=True)
+        block.add_new(0x2F, "SS", index // SHAPE[0])
+        series.append(image)
+    assert names(series) == ["MAGNITUDE", "PHASE", "REAL", "IMAGINARY"]
+
+
 def test_b_values_of_one_shell_vary():
     images = mr(DiffusionBValue=1000.0)
     for number, image in enumerate(images):
@@ -105,6 +135,7 @@ def test_b_values_of_one_shell_vary():
     [
         ((("M", "ND"), ("P", "ND")), ["M", "P"]),
         ((("DIFFUSION", "ADC"), ("DIFFUSION", "TRACEW")), ["ADC", "TRACEW"]),
+        ((("M", "INV1"), ("M", "UNI")), ["other", "UNI"]),
         ((("DIXON", "W"), ("DIXON", "F"), ("DIXON", "IN_PHASE")), ["W", "F", "IN_PHASE"]),
     ],
 )
@@ -325,6 +356,25 @@ def test_a_survey_in_three_planes_is_a_localizer():
         for plane in ("axial", "sagittal", "coronal")
     ]
     assert codes(together(*planes)) == ["LOCALIZER"]
+
+
+DESCRIBED = ("localizer", "AAHead_Scout", "Topogram  0.6  T20f", "3-plane Loc", "Survey_32ch",
+             "LOKALIZER", "Repérage", "Localizador", "定位像", "位置決め",
+             "Топограмма")  # fmt: skip
+
+
+@pytest.mark.parametrize("description", DESCRIBED)
+def test_localizers_are_known_by_their_description(description):
+    assert codes(mr(SeriesDescription=description)) == ["LOCALIZER"]
+    assert codes(mr(SeriesDescription="", ProtocolName=description)) == ["LOCALIZER"]
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["Skeletal survey", "Whole body survey", "T1 allocated", "导航定位 T1", "Block A", "Scouting"],
+)
+def test_words_that_only_look_alike_are_no_localizers(description):
+    assert names(ct(SeriesDescription=description)) == [""]
 
 
 def test_a_scout_across_the_slices_is_set_apart():
