@@ -6,6 +6,7 @@ contradicts its declaration is read as what it can be proven to be, else byte by
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 ASCII, UTF_8, GB18030, GBK, LATIN_1 = "ISO_IR 6", "ISO_IR 192", "GB18030", "GBK", "ISO_IR 100"
@@ -29,10 +30,12 @@ _CODECS = {
     "ISO_IR 87": "iso2022_jp",
     "ISO_IR 149": "euc_kr",
     "ISO_IR 159": "iso2022_jp_1",
-    UTF_8: "utf_8",
+    UTF_8: "utf_8_sig",  # a byte order mark says nothing
     GB18030: "gb18030",
     GBK: "gbk",
 }
+# What the vendors' systems write under the name of a smaller set.
+_SUPERSETS = {"ISO_IR 149": "cp949", "ISO_IR 13": "cp932"}
 # What people write instead of a defined term.
 _SPELLINGS = {
     "": ASCII, "ASCII": ASCII, "USASCII": ASCII, "UTF8": UTF_8, "UNICODE": UTF_8, "GB2312": GBK,
@@ -111,10 +114,9 @@ def read(raw: bytes, spellings: Sequence[str]) -> Reading:
     declared = _declared(raw, known)
     proven = _proven(raw, known, declared)
     text = next((t for t in (proven, declared) if t is not None), None)
-    return Reading(
-        _best_effort(raw, known) if text is None else text,
-        as_declared=declared is not None and all(terms),
-    )
+    if text is None:
+        text = _best_effort(raw, known)
+    return Reading(text, as_declared=declared is not None and all(terms))
 
 
 def _declared(raw: bytes, known: Sequence[str]) -> str | None:
@@ -142,6 +144,9 @@ def _plain(raw: bytes, known: Sequence[str]) -> str | None:
 def _best_effort(raw: bytes, known: Sequence[str]) -> str:
     if _ESC in raw:
         return "".join(_segments(raw, known, "replace"))
+    for codec in filter(None, map(_SUPERSETS.get, known)):
+        with suppress(UnicodeDecodeError):
+            return raw.decode(codec)
     if known[0] in _STAND_ALONE:
         text = raw.decode(_CODECS[known[0]], "replace")
         if text.count("\ufffd") == 1:
@@ -159,7 +164,7 @@ def _proven(raw: bytes, known: Sequence[str], declared: str | None) -> str | Non
     the double-byte sets of East Asia only ideographs in UTF-8 are proof: two bytes that are one
     katakana each are one Arabic letter in UTF-8.
     """
-    if declared is not None and (known[0] == UTF_8 or _ESC in raw):
+    if raw.isascii() or (declared is not None and (known[0] == UTF_8 or _ESC in raw)):
         return None
     utf_8 = _in_utf_8(raw)
     if utf_8 is not None and (known[0] in _ALPHABETS or _WIDE.fullmatch(utf_8)):
@@ -214,12 +219,37 @@ def _segments(raw: bytes, known: Sequence[str], errors: str) -> Iterator[str]:
         run = raw[at : end if end >= 0 else len(raw)]
         at += len(run)
         if g0 in _DOUBLE_BYTE_G0:
-            yield (_DOUBLE_BYTE_G0[g0] + run).decode(_CODECS[g0], errors)
+            yield _double_bytes(run, g0, errors)
             continue
         for part in re.findall(rb"[\x00-\x7f]+|[\x80-\xff]+", run):
             yield part.decode(_CODECS[g1] if part[0] > _LAST_ASCII else "ascii", errors)
             if _DELIMITERS.search(part):
                 g1 = first_g1
+
+
+def _double_bytes(run: bytes, term: str, errors: str) -> str:
+    """Read characters of two bytes; some senders do not leave the set before a delimiter."""
+    escape, codec = _DOUBLE_BYTE_G0[term], _CODECS[term]
+    try:
+        return (escape + run).decode(codec)
+    except UnicodeDecodeError:
+        if errors == "strict":
+            raise
+    parts = re.split(rb"([\^=\\])", run)
+    if all(len(part) % 2 == 0 for part in parts[::2]):
+        with suppress(UnicodeDecodeError):
+            words = [(escape + part).decode(codec) for part in parts[::2]]
+            marks = [*(mark.decode("ascii") for mark in parts[1::2]), ""]
+            return "".join(word + mark for word, mark in zip(words, marks, strict=True))
+    pairs = (run[at : at + 2] for at in range(0, len(run), 2))
+    return "".join(_pair(escape + pair, codec) for pair in pairs)
+
+
+def _pair(escaped: bytes, codec: str) -> str:
+    try:
+        return escaped.decode(codec)
+    except UnicodeDecodeError:
+        return "\ufffd"
 
 
 def _escape_at(raw: bytes, at: int) -> bytes:

@@ -47,7 +47,7 @@ def declared(ds: Dataset) -> tuple[str, ...]:
 
 
 def well_written(ds: Dataset, tags: Iterable[BaseTag]) -> bool:
-    """Whether any reader of the standard reads these elements as we do."""
+    """Whether the bytes are valid as declared: a result that copies both reads like its images."""
     terms = declared(ds)
     return well_declared(terms) and all(
         reading.as_declared for tag in tags for reading in _readings(ds, tag, terms)

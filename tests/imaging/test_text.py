@@ -59,6 +59,12 @@ def test_names_are_as_the_truth_file_says(shared_data: Path) -> None:
         ("镕基^朱", "gbk", ["GBK"]),
         ("𠮷田^太郎", "gb18030", ["GB18030"]),
         ("Ω≥𠮷", "utf_8", ["ISO_IR 192"]),
+        ("王^小东", "utf_8_sig", ["ISO_IR 192"]),
+        ("Ĥans^Ŝmid", "iso8859_3", ["ISO_IR 109"]),
+        ("Ąžuolas", "iso8859_4", ["ISO_IR 110"]),
+        ("Œuvre^€", "iso8859_15", ["ISO_IR 203"]),
+        ("山田^太郎", "shift_jis", ["ISO 2022 IR 13"]),
+        ("홍^길동", "euc_kr", ["ISO_IR 149"]),
         ("ﾘｴ^ﾔﾏﾀﾞ", "shift_jis", ["ISO_IR 13"]),
         ("김^희중", "euc_kr", ["", "ISO 2022 IR 149"]),  # no escape sequence, as some write it
     ],
@@ -107,6 +113,11 @@ def test_misspelt_declarations_are_understood(term: str) -> None:
         ("Müller^Jürgen".encode("latin_1"), [], "Müller^Jürgen"),
         ("Müller".encode("latin_1"), ["NONSENSE"], "Müller"),
         ("王^小东".encode()[:-1], ["ISO_IR 192"], "王^小\ufffd"),  # cut in a character
+        ("똠방^각하".encode("cp949"), ["ISO 2022 IR 149"], "똠방^각하"),
+        ("髙^①".encode("cp932"), ["ISO_IR 13"], "髙^①"),
+        # Not left before the delimiter; the second also ends within a character.
+        (b"\x1b$B;3ED^B@O:\x1b(B", ["", "ISO 2022 IR 87"], "山田^太郎"),
+        (b"\x1b$B;3E\x1b(B", ["", "ISO 2022 IR 87"], "山\ufffd"),
     ],
 )
 def test_what_contradicts_its_declaration_is_read_as_it_is(

@@ -4,8 +4,11 @@ from collections import Counter
 import numpy as np
 import pytest
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from dicom_node.routing import Rule
+from imaging.header import header_of, read_dataset
 from imaging.identity import derived_uid
 from imaging.real_world import SUV_BY_WEIGHT
 from serving.study_view import StudyViews
@@ -502,3 +505,33 @@ def test_pet_that_cannot_be_suv_is_not_read_and_says_why(empty: Bench):
     text = said(empty.dataset(empty.results(study)["NOTICE"]))
     assert "NO_SUV_FACTOR" in text
     assert "PatientWeight" in text
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("terms", "raw", "name"),
+    [
+        (["GB18030"], "王^小东".encode("gb18030"), "王^小东"),
+        (["", "ISO 2022 IR 58"], b"\x1b$)A\xcd\xf5^\x1b$)A\xd0\xa1\xb6\xab", "王^小东"),
+        (["ISO 2022 IR 13", "ISO 2022 IR 87"], b"\xd4\xcf\xc0\xde=\x1b$B;3ED\x1b(J", "ﾔﾏﾀﾞ=山田"),
+        (["", "ISO 2022 IR 149"], b"\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf", "홍^길동"),
+        (["ISO_IR 127"], "قباني^لنزار".encode("iso8859_6"), "قباني^لنزار"),
+        (["NONSENSE"], "Иванов".encode(), "Иванов"),
+    ],
+)
+def test_a_name_is_shown_and_comes_back_from_every_result(bench: Bench, terms, raw, name):
+    images = mr()
+    for image in images:
+        image.SpecificCharacterSet = terms
+        tag = Tag("PatientName")
+        padded = raw + b" " * (len(raw) % 2)
+        image[tag] = RawDataElement(tag, "PN", len(padded), padded, 0, False, True)
+    study = bench.analysed(images)
+    assert StudyViews(bench.index, bench.journal).detail(study).patient_name == name
+    results = bench.results(study)
+    assert set(results) == set(KINDS)
+    for result in results.values():
+        path = bench.parts.archive.file(bench.index.instance(result.instance_uid).path)
+        assert header_of(read_dataset(path)).patient.name == name
