@@ -11,6 +11,7 @@ import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from imaging.errors import NotFound, SetupError, StorageFull
 from imaging.identity import derived_uid
@@ -112,6 +113,10 @@ class Archive:
         except FileNotFoundError as error:
             msg = f"the archive has no file {path}"
             raise NotFound(msg) from error
+
+    def spool(self) -> IO[bytes]:
+        """Return a file without a name on the archive's disk; it is gone when it is closed."""
+        return tempfile.TemporaryFile(dir=self._incoming)
 
     def remove(self, path: str) -> None:
         """Delete a file that nothing refers to."""

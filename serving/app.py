@@ -1,4 +1,4 @@
-"""The web application: pages, REST, DICOMweb, health and figures."""
+"""The web application: pages, REST, health and figures."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,8 @@ from fastapi.responses import Response
 
 from dicom_node.archive import Archive
 from dicom_node.index import Index
-from dicom_node.web_instance import ROOT
 from models.registry import Registry
 from serving import api
-from serving.dicomweb import routes as dicomweb
 from serving.health import Health
 from serving.journal import Journal
 from serving.metrics import exposition
@@ -50,7 +48,6 @@ def build(
         health,
         lambda: exposition(index, archive, journal, certificates=health.certificates()),
     )
-    app.mount(ROOT, dicomweb.build(index, archive))
     answer_errors(app)
     return app
 

@@ -269,6 +269,16 @@ class WebSettings(Section):
     port: Port = Field(8000, description="port to listen on")
 
 
+class DicomwebSettings(Section):
+    """``[dicomweb]``: storing over DICOMweb."""
+
+    strict: bool = Field(
+        default=False, description="STOW-RS takes only files that are written as the standard says"
+    )
+    max_instance_gb: float = Field(2.0, gt=0, description="largest instance of a STOW-RS request")
+    max_request_gb: float = Field(50.0, gt=0, description="largest STOW-RS request")
+
+
 class StorageSettings(Section):
     """``[storage]``: the data folder."""
 

@@ -24,6 +24,7 @@ from serving.sections import (
     AnalysisSettings,
     ArrivalSettings,
     DeliverySettings,
+    DicomwebSettings,
     GeometrySettings,
     KnownPeer,
     KnownWebPeer,
@@ -58,6 +59,7 @@ class Settings(Section):
     geometry: GeometrySettings = GeometrySettings()
     delivery: DeliverySettings = DeliverySettings()
     web: WebSettings = WebSettings()
+    dicomweb: DicomwebSettings = DicomwebSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
     peers: tuple[KnownPeer, ...] = Field((), description="who may send, be asked, and get results")

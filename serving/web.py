@@ -1,27 +1,36 @@
-"""The web process: REST, health and figures."""
+"""The web process: REST, DICOMweb, health and figures."""
 
 import threading
 
 import uvicorn
+from fastapi import FastAPI
 
+from dicom_node.web_instance import ROOT
 from imaging.errors import SetupError
 from serving.app import build
+from serving.dicomweb import routes as dicomweb
 from serving.health import Health
 from serving.parts import Parts
 from serving.settings import Settings
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
-    """Serve until `stop` is set."""
-    parts = Parts(settings)
+def application(parts: Parts) -> FastAPI:
+    """Return everything that is served."""
     app = build(
         index=parts.index,
         archive=parts.archive,
         journal=parts.journal,
         operations=parts.operations,
         registry=parts.registry,
-        health=Health(settings, parts.index, parts.archive),
+        health=Health(parts.settings, parts.index, parts.archive),
     )
+    app.mount(ROOT, dicomweb.build(parts))
+    return app
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Serve until `stop` is set."""
+    app = application(Parts(settings))
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dicom_node.archive import Archive
 from dicom_node.documents import Documents
-from dicom_node.index import Index
 from dicom_node.searching import MATCHED, Searches
 from serving.dicomweb.admission import admit
 from serving.dicomweb.qido import Qido
+from serving.dicomweb.stow import Stow
 from serving.dicomweb.wado import Wado
+from serving.parts import Parts
 from serving.problems import answer_errors
 
 _Act = Callable[[Request], Awaitable[Response]]
@@ -33,9 +33,9 @@ class Service:
     act: _Act
 
 
-def build(index: Index, archive: Archive) -> Starlette:
+def build(parts: Parts) -> Starlette:
     """Return the application, to be mounted under ``/dicomweb``."""
-    found = services(index, archive)
+    found = services(parts)
     routes = [Route(each.path, _admitted(each.act), methods=[each.method]) for each in found]
     routes.append(Route("/", _admitted(_capabilities(found)), methods=["GET", "OPTIONS"]))
     app = Starlette(routes=routes)
@@ -43,11 +43,13 @@ def build(index: Index, archive: Archive) -> Starlette:
     return app
 
 
-def services(index: Index, archive: Archive) -> tuple[Service, ...]:
+def services(parts: Parts) -> tuple[Service, ...]:
     """Return every transaction."""
-    documents = Documents(index, archive)
+    index = parts.index
+    documents = Documents(index, parts.archive)
     qido = Qido(Searches(index.engine, index.tenant), documents)
     wado = Wado(index, documents)
+    stow = Stow(parts.archive, parts.ingest, parts.settings.dicomweb)
     searches = (
         ("/studies", qido.studies),
         (f"{_STUDY}/series", qido.series),
@@ -66,9 +68,14 @@ def services(index: Index, archive: Archive) -> tuple[Service, ...]:
         (f"{_INSTANCE}/frames/{{frames}}", wado.frames),
         (f"{_INSTANCE}/bulkdata/{{tag}}", wado.bulk),
     )
+    stores = (("/studies", stow.store), (_STUDY, stow.store))
     return tuple(
-        Service(name, "GET", path, act)
-        for name, group in (("QIDO-RS", searches), ("WADO-RS", retrievals))
+        Service(name, method, path, act)
+        for name, method, group in (
+            ("QIDO-RS", "GET", searches),
+            ("WADO-RS", "GET", retrievals),
+            ("STOW-RS", "POST", stores),
+        )
         for path, act in group
     )
 

@@ -12,10 +12,9 @@ from pydicom import Dataset
 
 from dicom_node.archive import Encoded
 from dicom_node.ingest import Stored
-from serving.app import build
-from serving.health import Health
 from serving.parts import Parts
 from serving.settings import Settings
+from serving.web import application
 from tests.dicom_node.rig import dataset_of, free_port, part10, wait_for
 
 
@@ -24,15 +23,8 @@ class Site:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.settings = Settings(data_folder=folder / "data", **settings)
-        self.parts = parts = Parts(self.settings)
-        self.app = build(
-            index=parts.index,
-            archive=parts.archive,
-            journal=parts.journal,
-            operations=parts.operations,
-            registry=parts.registry,
-            health=Health(self.settings, parts.index, parts.archive),
-        )
+        self.parts = Parts(self.settings)
+        self.app = application(self.parts)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/dicomweb"
         self.client = httpx.Client(base_url=self.url, timeout=60)
