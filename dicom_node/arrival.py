@@ -71,14 +71,14 @@ class Arrival:
 
     `ask` gives the number of instances of each series, ``None`` without an answer; `resend` has
     series sent again. `on_complete` is called before the study is closed, so perhaps more than
-    once: it must bear repetition.
+    once: it must bear repetition. It may put the closing off by returning ``False``.
     """
 
     def __init__(
         self,
         index: Index,
         ask: Ask,
-        on_complete: Callable[[CompleteStudy], None],
+        on_complete: Callable[[CompleteStudy], bool | None],
         *,
         resend: Resend | None = None,
         settings: ArrivalSettings,
@@ -209,15 +209,15 @@ class Arrival:
 
     def _complete(self, study: StudyRow, verdict: _Verdict) -> None:
         digest = self._index.content_digest(study.study_uid)
-        self._on_complete(
-            CompleteStudy(
-                study_uid=study.study_uid,
-                content_digest=digest,
-                completeness=verdict.completeness,
-                text=verdict.text,
-                short=verdict.short,
-            )
+        found = CompleteStudy(
+            study_uid=study.study_uid,
+            content_digest=digest,
+            completeness=verdict.completeness,
+            text=verdict.text,
+            short=verdict.short,
         )
+        if self._on_complete(found) is False:
+            return
         completion = Completion(
             study_uid=study.study_uid,
             received=study.received,

@@ -113,5 +113,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "PACS 将该检查列出 {count} 次，分属不同患者",
     ),
     "OBJECT_INVALID": ("the object breaks a check: {detail}", "对象未通过检查：{detail}"),
+    "OVERTAKEN": (
+        "more images of the study arrived before this analysis began",
+        "该分析开始前，此检查又收到更多图像",
+    ),
     "CANCELED_BY_USER": ("canceled on request", "已按要求取消"),
 }

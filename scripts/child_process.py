@@ -71,6 +71,20 @@ class ChildProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    def kill(self) -> None:
+        """Send SIGKILL to the program and everything it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
     def _log_tail(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join([*lines[-_TAIL_LINES:], f"(all of it: {self.log})"])
+
+
+def children_of(parent: int) -> list[int]:
+    """Return the ids of the processes that another one has started."""
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(parent)], check=False, capture_output=True, text=True
+    )
+    return [int(pid) for pid in found.stdout.split()]

@@ -25,7 +25,7 @@ _CT_SHAPE = (108, 256, 256)
 _CT_SPACING_MM = (1.5, 0.9570312, 0.9570312)
 _CT_LOWEST_HU, _CT_HIGHEST_HU = -1024, 3071
 
-_MR_ATTRIBUTES = {
+MR_ATTRIBUTES = {
     "SOPClassUID": MRImageStorage,
     "Modality": "MR",
     "ImageType": ["DERIVED", "SECONDARY", "OTHER"],
@@ -72,7 +72,7 @@ _CT_ATTRIBUTES = {
     "WindowCenter": "40",
     "WindowWidth": "80",
 }
-_SHARED_ATTRIBUTES = {
+SHARED_ATTRIBUTES = {
     "SpecificCharacterSet": "ISO_IR 192",
     "StudyID": "DEMO",
     "AccessionNumber": "",
@@ -104,7 +104,7 @@ class DemoStudy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Block:
+class SliceBlock:
     """Axial slices, (slice, row, column), feet to head, rows to posterior, columns to left.
 
     `origin_mm` is (x, y, z), LPS; `spacing_mm` is (slice, row, column).
@@ -123,15 +123,15 @@ def mr_study(nifti: Path, folder: Path) -> DemoStudy:
     image = sitk.DICOMOrient(sitk.ReadImage(str(nifti)), "LPS")
     across, down, apart = image.GetSpacing()
     x, y, z = image.GetOrigin()
-    block = _Block(
+    block = SliceBlock(
         name="colin27",
         date="20240115",
         stored=sitk.GetArrayFromImage(image).round().astype("<u2"),
         spacing_mm=(apart, down, across),
         origin_mm=(x, y, z),
-        attributes={**_SHARED_ATTRIBUTES, **_MR_ATTRIBUTES},
+        attributes={**SHARED_ATTRIBUTES, **MR_ATTRIBUTES},
     )
-    return _written(block, folder)
+    return written(block, folder)
 
 
 def ct_study(project: Path, folder: Path) -> DemoStudy:
@@ -144,15 +144,15 @@ def ct_study(project: Path, folder: Path) -> DemoStudy:
     """
     hu = _project_matrix(project)[:, ::-1]  # its rows run from posterior to anterior
     extent = [(n - 1) * mm for n, mm in zip(_CT_SHAPE, _CT_SPACING_MM, strict=True)]
-    block = _Block(
+    block = SliceBlock(
         name="cranium",
         date="20240116",
         stored=(np.clip(hu, _CT_LOWEST_HU, _CT_HIGHEST_HU) - _CT_LOWEST_HU).astype("<u2"),
         spacing_mm=_CT_SPACING_MM,
         origin_mm=(-extent[2] / 2, -extent[1] / 2, 0.0),
-        attributes={**_SHARED_ATTRIBUTES, **_CT_ATTRIBUTES},
+        attributes={**SHARED_ATTRIBUTES, **_CT_ATTRIBUTES},
     )
-    return _written(block, folder)
+    return written(block, folder)
 
 
 def _project_matrix(project: Path) -> NDArray[np.int16]:
@@ -166,7 +166,8 @@ def _project_matrix(project: Path) -> NDArray[np.int16]:
     return voxels.reshape(_CT_SHAPE)
 
 
-def _written(block: _Block, folder: Path) -> DemoStudy:
+def written(block: SliceBlock, folder: Path) -> DemoStudy:
+    """Write the slices of one series as Part 10 files; the same block gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     slices = list(_slices(block))
     paths = tuple(folder / f"{ds.InstanceNumber:04d}.dcm" for ds in slices)
@@ -178,7 +179,7 @@ def _written(block: _Block, folder: Path) -> DemoStudy:
     )
 
 
-def _slices(block: _Block) -> Iterator[Dataset]:
+def _slices(block: SliceBlock) -> Iterator[Dataset]:
     digest = hashlib.sha256(block.stored.tobytes()).hexdigest()
     for index, plane in enumerate(block.stored):
         ds = Dataset()
@@ -199,7 +200,7 @@ def _slices(block: _Block) -> Iterator[Dataset]:
         yield ds
 
 
-def _place(ds: Dataset, block: _Block, index: int) -> None:
+def _place(ds: Dataset, block: SliceBlock, index: int) -> None:
     apart, down, across = block.spacing_mm
     x, y, z = block.origin_mm
     ds.ImagePositionPatient = [_decimal(v) for v in (x, y, z + index * apart)]

@@ -32,6 +32,11 @@ def get_json(port: int, path: str, *, timeout_s: float = 10.0) -> object:
     return _decoded(_request(port, path, timeout_s=timeout_s))
 
 
+def get_bytes(port: int, path: str, *, timeout_s: float = 10.0) -> bytes:
+    """Return the answer to GET `path` as it is."""
+    return _request(port, path, timeout_s=timeout_s)
+
+
 def post_json(port: int, path: str, body: object, *, timeout_s: float = 10.0) -> object:
     """Return the JSON answer to POST `path` with a JSON body."""
     return post_bytes(port, path, json.dumps(body).encode(), timeout_s=timeout_s)

@@ -11,7 +11,7 @@ from typing import Any
 
 from imaging.identity import AETitle
 from scripts.child_process import ChildProcess
-from scripts.loopback import HOST, answers, get_json, post_bytes, post_json
+from scripts.loopback import HOST, answers, get_bytes, get_json, post_bytes, post_json
 from scripts.pacs import PacsPlan
 
 _PLUGINS = (
@@ -89,6 +89,19 @@ class Orthanc:
         """End it."""
         self._process.stop()
 
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+
+    def files(self, study_uid: str, without: frozenset[str]) -> tuple[bytes, ...]:
+        """Return the instances of a study as Part 10 files, but those `without`."""
+        wanted = (
+            each["ID"]
+            for each in self._find("Instance", study_uid)
+            if each["MainDicomTags"]["SOPInstanceUID"] not in without
+        )
+        return tuple(get_bytes(self._http_port, f"/instances/{each}/file") for each in wanted)
+
     def _by_qido(self, study_uid: str) -> frozenset[str]:
         found = get_json(self._http_port, f"/dicom-web/studies/{study_uid}/instances")
         assert isinstance(found, list)
@@ -131,9 +144,11 @@ def _config(plan: PacsPlan, script: Path, ae_title: AETitle) -> dict[str, object
         "DicomCheckCalledAet": True,
         "DicomCheckModalityHost": True,
         "DicomModalities": {
-            "wetread": {"AET": plan.forward_to, "Host": HOST, "Port": plan.forward_port}
+            "wetread": {"AET": plan.forward_to, "Host": HOST, "Port": plan.forward_port},
+            **{str(title): {"AET": title, "Host": HOST, "Port": 1} for title in plan.senders},
         },
         "OverwriteInstances": False,
+        "StorageCompression": False,
         "StableAge": 1,
         "LuaScripts": [str(script)],
         "Plugins": _installed_plugins(),

@@ -10,13 +10,14 @@ from imaging.identity import AETitle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacsPlan:
-    """Where the PACS keeps its data, its ports, and the application entity it forwards to."""
+    """Where the PACS keeps its data, its ports, whom it forwards to, and who else may send."""
 
     folder: Path
     dicom_port: int
     http_port: int
     forward_to: AETitle
     forward_port: int
+    senders: tuple[AETitle, ...] = ()
 
 
 class Pacs(Protocol):

@@ -125,12 +125,19 @@ class Worker:
 
 
 class Client:
-    """Everyone else's side: start, look at and steer work without executing any."""
+    """Everyone else's side: start, look at and steer work without executing any.
+
+    While the database is away every call fails at once, so that who calls can try again soon; the
+    engine itself would hold it for up to a minute more.
+    """
 
     def __init__(self, url: str) -> None:
         prepare(url)
         self._client = DBOSClient(
-            system_database_url=url, serializer=DBOSPortableJSONSerializer(), application_name=_NAME
+            system_database_url=url,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=_NAME,
+            retry_connection_errors=False,
         )
 
     def start(self, name: str, work_id: str, *args: object, priority: int) -> None:

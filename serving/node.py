@@ -15,6 +15,8 @@ from imaging.errors import SetupError
 from serving.parts import Parts
 from serving.settings import Settings
 
+_ABANDONED_S = 3600.0  # workers write results into the archive too, at this very moment
+
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Listen until `stop` is set.
@@ -50,7 +52,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         listening=listening,
         services=commitment.handlers(),
     )
-    parts.archive.sweep(before=time.time())
+    parts.archive.sweep(before=time.time() - _ABANDONED_S)
     try:
         node.start()
     except OSError as error:

@@ -31,8 +31,16 @@ class Operations:
         self._settings, self._index = settings, index
         self._journal, self._client = journal, client
 
-    def schedule(self, study: CompleteStudy) -> None:
-        """Start the analysis of a complete study; the same content is analysed once."""
+    def schedule(self, study: CompleteStudy) -> bool:
+        """Start the analysis of a complete study; the same content is analysed once.
+
+        Returns False, and does nothing, while earlier content of the study is analysed: the older
+        analysis must not end after the newer one, or its results would look current.
+        """
+        opened = self._open(study.study_uid)
+        earlier = [item for item in opened if item.content_digest != study.content_digest]
+        if any(map(self._is_known, earlier)):
+            return False
         ticket = StudyTicket(
             workitem_uid=f"{study.study_uid}-{study.content_digest[:_DIGEST_SHOWN]}",
             study_uid=study.study_uid,
@@ -42,6 +50,9 @@ class Operations:
             short={uid: list(counts) for uid, counts in study.short.items()},
         )
         self._start(ticket)
+        for item in earlier:  # the node died between the row and the start
+            self._journal.end(item.workitem_uid, "CANCELED", reason("OVERTAKEN"))
+        return True
 
     def reanalyse(self, study_uid: str) -> Workitem:
         """Analyse what is there of a study again.
@@ -58,7 +69,7 @@ class Operations:
         if study.state == "receiving" or study.content_digest is None:
             msg = "the study is still arriving; it is analysed when it is complete"
             raise Conflict(msg)
-        if any(item.state not in _ENDED for item in known):
+        if self._open(study_uid):
             msg = "an analysis of this study is waiting or running already"
             raise Conflict(msg)
         ticket = StudyTicket(
@@ -133,6 +144,18 @@ class Operations:
         work_id = ticket["workitem_uid"]
         self._client.start(ANALYSE_STUDY, work_id, ticket, priority=rule.priority)
         _log.info("scheduled", study=ticket["study_uid"], workitem=work_id)
+
+    def _open(self, study_uid: str) -> tuple[Workitem, ...]:
+        items = self._journal.workitems(study_uid=study_uid)
+        return tuple(item for item in items if item.state not in _ENDED)
+
+    def _is_known(self, item: Workitem) -> bool:
+        """Whether the engine has begun, or will begin, an open workitem."""
+        try:
+            self._client.find(item.workitem_uid)
+        except NotFound:
+            return False
+        return True
 
     def _workitem(self, workitem_uid: str) -> Workitem:
         item = self._journal.workitem(workitem_uid)

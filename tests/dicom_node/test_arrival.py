@@ -182,6 +182,21 @@ def test_an_image_that_comes_while_completing_is_not_lost(ingest: Ingest, index:
     assert len({study.content_digest for study in seen}) == 2
 
 
+def test_a_study_may_be_put_off(ingest: Ingest, index: Index) -> None:
+    store(ingest, image(1))
+    answers = [False, False, True]
+    arrival = Arrival(
+        index,
+        lambda _: {SERIES: 1},
+        lambda _: answers.pop(0),
+        settings=ArrivalSettings(),
+        clock=lambda: 1e12,
+    )
+    for state in ("receiving", "receiving", "complete", "complete"):
+        arrival.step()
+        assert index.study(STUDY).state == state
+
+
 def test_a_failing_receiver_is_told_again(ingest: Ingest, index: Index) -> None:
     store(ingest, image(1))
     calls, now = [], [1e12]

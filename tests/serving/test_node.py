@@ -1,6 +1,7 @@
 """The real node process, with DCMTK's storescu as the sender."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -101,9 +102,16 @@ def test_what_was_answered_with_success_survives_a_kill(node: NodeProcess, tmp_p
     assert study.received == 5
     for stored in node.parts.index.instances_of(study.study_uid):
         assert node.parts.archive.file(stored.path).stat().st_size > stored.size
+    # What a killed process left half written is removed, but not what another one writes just now.
+    incoming = node.parts.settings.instances_folder / ".incoming"
+    left, written = incoming / "left", incoming / "written"
+    for file in (left, written):
+        file.touch()
+    os.utime(left, (time.time() - 7200,) * 2)
     node.start()
     soon(node.parts.journal.workitems)
     assert len(node.parts.journal.workitems()) == 1
+    assert [file.name for file in incoming.iterdir()] == ["written"]
 
 
 def test_a_taken_port_is_a_clear_error(node: NodeProcess):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from dicom_node.arrival import CompleteStudy
@@ -23,7 +25,7 @@ def complete(bench: Bench, study_uid: str, **changes) -> CompleteStudy:
             **changes,
         }
     )
-    bench.parts.operations.schedule(found)
+    assert bench.parts.operations.schedule(found)
     bench.index.mark_complete(
         Completion(
             study_uid=study_uid,
@@ -59,13 +61,29 @@ def test_a_complete_study_is_scheduled_once(empty: Bench, operations: Operations
     assert status(empty, item.workitem_uid) == "ENQUEUED"
 
 
-def test_a_new_content_is_a_new_workitem(empty: Bench):
+def test_a_new_content_is_a_new_workitem_after_the_first(empty: Bench, operations: Operations):
     images = mr((6, 16, 16))
     study = empty.receive(images[:4])
-    complete(empty, study)
+    found = complete(empty, study)
     empty.receive(images[4:])
+    # Two at once might end in the wrong order, and the older result would look current.
+    late = replace(found, content_digest=empty.index.content_digest(study))
+    assert not operations.schedule(late)
+    empty.journal.end(empty.workitem(study).workitem_uid, "COMPLETED", None)
     complete(empty, study)
     assert len(empty.journal.workitems(study_uid=study)) == 2
+
+
+def test_an_analysis_that_was_noted_and_never_started_is_closed(empty: Bench):
+    """The node was killed between the two, and more images came before it was back."""
+    images = mr((6, 16, 16))
+    study = empty.receive(images[:4])
+    lost = empty.ticket(study)["workitem_uid"]
+    empty.receive(images[4:])
+    complete(empty, study)
+    item = empty.journal.workitem(lost)
+    assert (item.state, item.reason_code) == ("CANCELED", "OVERTAKEN")
+    assert empty.workitem(study).state == "SCHEDULED"
 
 
 def test_the_rule_gives_the_priority(make):
