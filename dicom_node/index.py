@@ -13,6 +13,7 @@ from dicom_node.names import name_key, name_words
 from dicom_node.records import Added, Completion, SetAside, StoredInstance
 from dicom_node.schema import events, instances, requests, series, set_aside, studies, writing
 from imaging.header import InstanceHeader
+from imaging.priority import most_urgent
 from imaging.whose import Whose
 
 _FILLED_LATER = ("patient_id", "patient_name", "birth_date", "sex", "accession_number", "study_id",
@@ -47,6 +48,15 @@ class Index(Lookup):
                 return
             row = {key: _clean(value) for key, value in asdict(item).items()}
             connection.execute(sa.insert(set_aside).values(tenant=self.tenant, **row))
+
+    def hasten(self, study_uid: str, priority: int) -> None:
+        """Make a study as urgent as `priority`, if it is less."""
+        if (known := self.study(study_uid).priority) is not None and known <= priority:
+            return
+        where = (studies.c.tenant == self.tenant, studies.c.study_uid == study_uid)
+        urgent = _lower(studies.c.priority, priority)
+        with writing(self.engine) as connection:
+            connection.execute(sa.update(studies).where(*where).values(priority=urgent))
 
     def mark_complete(self, completion: Completion) -> bool:
         """Close a study unless instances came since it was judged; return whether it closed."""
@@ -163,16 +173,18 @@ class Index(Lookup):
         return frozenset(new.scalars())
 
     def _touch(self, connection: sa.Connection, offers: Sequence[_Offer]) -> None:
-        received = [o.record for o in offers if o.record.origin == "received"]
-        for study_uid in sorted({r.study_uid for r in received}):
-            times = [r.received_at for r in received if r.study_uid == study_uid]
+        received = [o for o in offers if o.record.origin == "received"]
+        for study_uid in sorted({o.record.study_uid for o in received}):
+            new = [o for o in received if o.record.study_uid == study_uid]
+            named = most_urgent(o.header.study.priority for o in new)
             connection.execute(
                 sa.update(studies)
                 .where(studies.c.tenant == self.tenant, studies.c.study_uid == study_uid)
                 .values(
                     state="receiving",
-                    last_received_at=max(times),
-                    received=studies.c.received + len(times),
+                    last_received_at=max(o.record.received_at for o in new),
+                    received=studies.c.received + len(new),
+                    priority=_lower(studies.c.priority, named),
                 )
             )
 
@@ -251,6 +263,11 @@ def _size(header: InstanceHeader) -> dict[str, int | None]:
 
 def _pairs(connection: sa.Connection, query: sa.Select[Any]) -> dict[str, str]:
     return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _lower(column: sa.Column[Any], value: int | None) -> sa.ColumnElement[Any]:
+    """Give the lower of what a row has and a new value; either may be missing."""
+    return column if value is None else sa.case((column < value, column), else_=value)
 
 
 def _or_new(insert: "sqlite.Insert | postgresql.Insert", name: str) -> sa.ColumnElement[Any]:

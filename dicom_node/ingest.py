@@ -85,6 +85,14 @@ class Ingest:
                 self._set_aside(arrived, error, None)
             raise
 
+    def hasten(self, study_uid: str, priority: int) -> None:
+        """Note that the sender of a study names a priority beside its images."""
+        try:
+            self._index.hasten(study_uid, priority)
+        except SQLAlchemyError as error:
+            msg = "the index cannot be written"
+            raise SetupError(msg) from error
+
     def require_space(self) -> None:
         """Raise `StorageFull` when there is no room to take anything in."""
         self._archive.require_space()

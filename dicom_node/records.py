@@ -65,6 +65,7 @@ class StudyRow:
     completeness_text: str
     content_digest: str | None
     completed_at: float | None
+    priority: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

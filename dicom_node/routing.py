@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from imaging.needs import Need, misfits
+from imaging.priority import ROUTINE
 from imaging.reasons import Reason, reason
 from imaging.score import score
 from imaging.stack import Stack, Unusable
 
-DEFAULT_PRIORITY = 5
+DEFAULT_PRIORITY = ROUTINE
 ALL_MODELS = "*"
 
 
@@ -33,7 +34,7 @@ class Rule:
     destinations
         Names of peers; ``None`` is every peer with ``deliver = true``.
     priority
-        Lower numbers run first; 5 is routine.
+        Lower numbers run first; 5 is routine. ``None`` takes what the images or their sender name.
     notice
         Whether "AI analysis not performed" is written into the study when no model reads it; it is
         not when `models` is empty, because then nobody asked for an analysis.
@@ -46,7 +47,7 @@ class Rule:
     description: str = ""
     models: tuple[str, ...] = (ALL_MODELS,)
     destinations: tuple[str, ...] | None = None
-    priority: int = DEFAULT_PRIORITY
+    priority: int | None = None
     notice: bool = True
 
     def allows(self, model: str) -> bool:

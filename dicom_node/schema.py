@@ -65,6 +65,7 @@ studies = sa.Table(
     _text("completeness_text"),
     sa.Column("content_digest", sa.Text),
     _time("completed_at"),
+    sa.Column("priority", sa.BigInteger),  # the most urgent that an image or its sender named
     _searched("referring_physician"),
     _searched("name_key"),  # the patient's name as it is matched: dicom_node.names
     _searched("name_words"),
@@ -171,6 +172,8 @@ workitems = sa.Table(
     _text("reason_text"),
     sa.Column("reason_text_zh", sa.Text, nullable=False, server_default=""),
     _whole("priority"),
+    sa.Column("sender", sa.Text, nullable=False, server_default=""),
+    sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
     _time("created_at", nullable=False),
     _time("started_at"),
     _time("ended_at"),

@@ -29,8 +29,10 @@ from imaging.errors import (
     StorageFull,
     WetreadError,
 )
+from imaging.priority import HIGH
 
 _log = logging.getLogger(__name__)
+_COMMAND_HIGH = 1  # Priority (0000,0700), PS3.7 E.1
 _COMMENT = 64  # Error Comment (0000,0902) is LO
 _STOP_POLL_S = 0.02
 
@@ -198,7 +200,7 @@ class Node:
         if request.DataSet is None:
             msg = "there is no data set"
             raise MalformedInstance(msg)
-        return self._ingest.store(
+        stored = self._ingest.store(
             request.DataSet.getvalue(),
             sop_class_uid=str(request.AffectedSOPClassUID),
             instance_uid=str(request.AffectedSOPInstanceUID),
@@ -206,6 +208,10 @@ class Node:
             calling_ae=requestor.ae_title,
             address=requestor.address,
         )
+        # LOW is what some toolkits send when nobody chose it, so only HIGH says something.
+        if request.Priority == _COMMAND_HIGH and stored.wakes_study:
+            self._ingest.hasten(stored.record.study_uid, HIGH)
+        return stored
 
     def _log_refusal(self, event: Event, error: WetreadError) -> None:
         assert isinstance(event.request, C_STORE)

@@ -6,6 +6,7 @@ from pydicom import Dataset
 
 from imaging.attributes import integer, items, text
 from imaging.identity import SeriesUID, StudyUID, checked_uid
+from imaging.priority import priority_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class Patient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """General Study module (PS3.3 C.7.2.1)."""
+    """General Study module (PS3.3 C.7.2.1); `priority` as in `imaging.priority`."""
 
     study_uid: StudyUID
     date: str
@@ -29,6 +30,7 @@ class Study:
     accession_number: str
     description: str
     referring_physician: str = ""
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ def study_of(ds: Dataset) -> Study:
         accession_number=text(ds, "AccessionNumber"),
         description=text(ds, "StudyDescription"),
         referring_physician=text(ds, "ReferringPhysicianName"),
+        priority=priority_of(ds),
     )
 
 

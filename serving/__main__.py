@@ -92,6 +92,13 @@ def _look_commands(commands: _Commands) -> None:
     again.add_argument("--study", help="only results of this study (Study Instance UID)")
     again.add_argument("--destination", help="only those for this peer")
     again.set_defaults(run=_redeliver)
+    retry = commands.add_parser("retry", help="analyse a study that was set aside or read again")
+    retry.add_argument("uid", help="Study Instance UID, or workitem")
+    retry.set_defaults(run=_retry)
+    urgent = commands.add_parser("prioritise", help="say how soon a waiting study is analysed")
+    urgent.add_argument("uid", help="Study Instance UID, or workitem")
+    urgent.add_argument("priority", type=int, help="1 STAT, 3 high, 5 routine, 7 low")
+    urgent.set_defaults(run=_prioritise)
     check = commands.add_parser("check", help="check settings, ports, peers, models and disk")
     check.set_defaults(run=_check)
 
@@ -171,6 +178,18 @@ def _redeliver(settings: Settings, options: argparse.Namespace) -> int:
     from serving.commands.redeliver import redeliver
 
     return redeliver(settings, study_uid=options.study, destination=options.destination)
+
+
+def _retry(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.steer import retry
+
+    return retry(settings, options.uid)
+
+
+def _prioritise(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.steer import prioritise
+
+    return prioritise(settings, options.uid, options.priority)
 
 
 def _check(settings: Settings, _: argparse.Namespace) -> int:

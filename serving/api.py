@@ -13,6 +13,7 @@ from imaging.errors import NotFound
 from models.registry import Registry
 from serving.journal import Journal
 from serving.operations import Operations
+from serving.order import PRIORITIES
 from serving.problems import Problem
 from serving.records import Delivery, DeliveryState, Workitem
 from serving.study_view import StudyDetail, StudyList, StudyViews
@@ -33,6 +34,17 @@ class ModelView(BaseModel):
     intended_use: str = Field(examples=["Research use only."])
     digest: str = Field(examples=["9f2c"])
     problems: tuple[str, ...] = ()
+
+
+class PriorityChange(BaseModel):
+    """How soon a waiting study is to be analysed."""
+
+    priority: int = Field(
+        ge=PRIORITIES[0],
+        le=PRIORITIES[-1],
+        examples=[1],
+        description="1 STAT, 3 high, 5 routine, 7 low",
+    )
 
 
 def _views(request: Request) -> StudyViews:
@@ -162,6 +174,16 @@ def get_workitem(workitem_uid: str, journal: JournalDep) -> Workitem:
         msg = f"there is no workitem {workitem_uid}"
         raise NotFound(msg)
     return found
+
+
+@router.patch(
+    "/workitems/{workitem_uid}", tags=["workitems"], responses={404: _PROBLEM, 409: _PROBLEM}
+)
+def change_workitem(
+    workitem_uid: str, change: PriorityChange, operations: OperationsDep
+) -> Workitem:
+    """Give a waiting workitem another priority: lower ones run first."""
+    return operations.prioritise(workitem_uid, change.priority)
 
 
 @router.post(

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
+import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from dbos import EnqueueOptions as _EnqueueOptions
 
+from dicom_node import schema
 from imaging.errors import NotFound
 
 P = ParamSpec("P")
@@ -133,6 +135,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         prepare(url)
+        self._engine = schema.connect(url)
         self._client = DBOSClient(
             system_database_url=url,
             serializer=DBOSPortableJSONSerializer(),
@@ -150,6 +153,16 @@ class Client:
             "priority": priority,
         }
         self._client.enqueue(options, work_id, *args)
+
+    def reorder(self, work_id: str, priority: int) -> None:
+        """Give a workflow that is still enqueued another priority."""
+        where = "" if self._engine.dialect.name == "sqlite" else "dbos."
+        statement = sa.text(
+            f"UPDATE {where}workflow_status SET priority = :priority "  # noqa: S608 - two literals
+            "WHERE workflow_uuid = :work_id AND status = 'ENQUEUED'"
+        )
+        with self._engine.begin() as connection:
+            connection.execute(statement, {"priority": priority, "work_id": work_id})
 
     def find(self, work_id: str) -> Work:
         """Return one workflow.

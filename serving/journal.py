@@ -13,6 +13,7 @@ from imaging.errors import NotFound
 from imaging.findings import ObjectRef
 from imaging.reasons import Reason
 from serving.deliveries import Deliveries
+from serving.order import next_turn
 from serving.records import (
     DecisionRecord,
     Event,
@@ -30,7 +31,13 @@ class Journal(Deliveries):
     # Workitems
 
     def schedule(
-        self, workitem_uid: str, *, study_uid: str, content_digest: str, priority: int
+        self,
+        workitem_uid: str,
+        *,
+        study_uid: str,
+        content_digest: str,
+        priority: int,
+        sender: str = "",
     ) -> bool:
         """Note a new workitem; return False when it is already known."""
         with schema.writing(self._engine) as db:
@@ -43,6 +50,8 @@ class Journal(Deliveries):
                 "state": "SCHEDULED",
                 "stage": "waiting",
                 "priority": priority,
+                "sender": sender,
+                "turn": self._turn(db, sender, priority),
                 "reason_code": "",
                 "reason_text": "",
                 "created_at": self._clock(),
@@ -51,6 +60,28 @@ class Journal(Deliveries):
             db.execute(insert(schema.workitems).values(tenant=self._tenant, **row))
             self._event(db, "scheduled", workitem_uid=workitem_uid, text="analysis scheduled")
         return True
+
+    def prioritise(self, workitem_uid: str, priority: int) -> bool:
+        """Give a waiting workitem another priority; return whether it still waits."""
+        with schema.writing(self._engine) as db:
+            item = self._first(db, Workitem, schema.workitems, workitem_uid=workitem_uid)
+            if item is None or item.state != "SCHEDULED":
+                return False
+            turn = self._turn(db, item.sender, priority)
+            self._set(db, workitem_uid, priority=priority, turn=turn)
+            text = f"priority changed from {item.priority} to {priority}"
+            self._event(db, "prioritised", workitem_uid=workitem_uid, text=text)
+        return True
+
+    def _turn(self, db: Connection, sender: str, priority: int) -> int:
+        """Return the turn of another study of `sender` that waits with this priority."""
+        table = schema.workitems
+        query = (
+            select(table.c.sender, func.min(table.c.turn), func.max(table.c.turn))
+            .where(*self._where(table, state="SCHEDULED"), table.c.priority == priority)
+            .group_by(table.c.sender)
+        )
+        return next_turn({row[0]: (row[1], row[2]) for row in db.execute(query)}, sender)
 
     def begin(self, workitem_uid: str) -> None:
         """Mark a workitem as in progress; when it first began stays."""

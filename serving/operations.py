@@ -1,4 +1,4 @@
-"""What people and the node may ask of the work: schedule, analyse again, cancel."""
+"""What people and the node may ask of the work: schedule, hurry, analyse again, cancel."""
 
 from collections import defaultdict
 
@@ -6,11 +6,12 @@ import structlog
 
 from dicom_node.arrival import CompleteStudy
 from dicom_node.index import Index
-from dicom_node.routing import rule_for
+from dicom_node.routing import DEFAULT_PRIORITY, rule_for
 from imaging.errors import Conflict, NotFound
 from imaging.reasons import reason
 from serving.engine import Client
 from serving.journal import Journal
+from serving.order import place
 from serving.records import Delivery, Workitem
 from serving.settings import Settings
 from serving.studies import traits_of
@@ -97,6 +98,26 @@ class Operations:
         """Analyse the study of an ended workitem again, deliveries included."""
         return self.reanalyse(self._workitem(workitem_uid).study_uid)
 
+    def prioritise(self, uid: str, priority: int) -> Workitem:
+        """Give a waiting workitem, or that of a study, another priority: lower ones run first.
+
+        Raises
+        ------
+        NotFound
+            There is neither.
+        Conflict
+            It does not wait.
+        """
+        known = self._journal.workitems(study_uid=uid)
+        workitem_uid = known[0].workitem_uid if known else uid
+        item = self._workitem(workitem_uid)
+        if not self._journal.prioritise(workitem_uid, priority):
+            msg = f"the workitem is {item.state} already"
+            raise Conflict(msg)
+        item = self._workitem(workitem_uid)
+        self._client.reorder(workitem_uid, place(item.priority, item.turn))
+        return item
+
     def deliver_again(
         self, *, study_uid: str | None = None, destination: str | None = None
     ) -> tuple[Delivery, ...]:
@@ -134,15 +155,18 @@ class Operations:
         return tuple(items)
 
     def _start(self, ticket: StudyTicket) -> None:
-        rule = rule_for(self._settings.rules, traits_of(self._index, ticket["study_uid"]))
+        work_id, study = ticket["workitem_uid"], self._index.study(ticket["study_uid"])
+        rule = rule_for(self._settings.rules, traits_of(self._index, study.study_uid))
         self._journal.schedule(
-            ticket["workitem_uid"],
-            study_uid=ticket["study_uid"],
+            work_id,
+            study_uid=study.study_uid,
             content_digest=ticket["content_digest"],
-            priority=rule.priority,
+            priority=rule.priority or study.priority or DEFAULT_PRIORITY,
+            sender=study.sender,
         )
-        work_id = ticket["workitem_uid"]
-        self._client.start(ANALYSE_STUDY, work_id, ticket, priority=rule.priority)
+        item = self._workitem(work_id)
+        order = place(item.priority, item.turn)
+        self._client.start(ANALYSE_STUDY, work_id, ticket, priority=order)
         _log.info("scheduled", study=ticket["study_uid"], workitem=work_id)
 
     def _open(self, study_uid: str) -> tuple[Workitem, ...]:

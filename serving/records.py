@@ -50,6 +50,8 @@ class Workitem(Record):
     reason_text: str = Field("", examples=["no installed model reads CT HEAD"])
     reason_text_zh: str = Field("", examples=["已安装的模型均不能读取CT HEAD"])
     priority: int = Field(examples=[5])
+    sender: str = Field("", description="AE title that sent the study", examples=["CT1"])
+    turn: int = Field(0, description="which turn of its sender among equally urgent studies")
     created_at: float = TIME
     started_at: float | None = TIME
     ended_at: float | None = TIME

@@ -16,6 +16,7 @@ from imaging.identity import AETitle, ae_title
 from imaging.sentences import Languages
 from imaging.tolerances import DEFAULT, Tolerances
 from serving.memory import machine_bytes
+from serving.order import PRIORITIES
 
 _LARGEST_PORT = 65535
 _LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
@@ -73,6 +74,9 @@ def _usable(rule: Rule) -> Rule:
     except re.error as error:
         msg = f"description {rule.description!r} is not a regular expression: {error}"
         raise ValueError(msg) from error
+    if rule.priority is not None and rule.priority not in PRIORITIES:
+        msg = f"priority {rule.priority} is not from {PRIORITIES[0]} to {PRIORITIES[-1]}"
+        raise ValueError(msg)
     return rule
 
 

@@ -1,11 +1,12 @@
 import socket
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import UID
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom.presentation import build_context
 from sqlalchemy import Engine, delete
 
@@ -26,6 +27,7 @@ from tests.dicom_node.rig import (
     dataset_of,
     image,
     in_parallel,
+    part10,
     prepared,
     run,
     save,
@@ -209,3 +211,15 @@ def test_malformed_instances(running: Running, data: Path, tmp_path: Path) -> No
     assert wrong == []
     assert running.dcmtk("echoscu").code == 0
     assert not any("^" in aside.text for aside in running.index.set_aside())  # no names
+
+
+def test_a_sender_may_hurry_a_study_but_not_delay_it(running: Running) -> None:
+    low, high = 2, 1  # of Priority (0000,0700); low is what many send unasked
+    images = [dcmread(BytesIO(part10(image(number)))) for number in (1, 2, 3)]
+    context = build_context(CTImageStorage, ExplicitVRLittleEndian)
+    with association(ourselves(running), [context], PACS) as opened:
+        opened.send_c_store(images[0], priority=low)
+        assert running.index.study(image(1).StudyInstanceUID).priority is None
+        opened.send_c_store(images[1], priority=high)
+        opened.send_c_store(images[2], priority=low)
+    assert running.index.study(image(1).StudyInstanceUID).priority == 3

@@ -31,11 +31,11 @@ class Web:
             health=Health(bench.settings, parts.index, parts.archive),
         )
 
-    def ask(self, method: str, path: str) -> httpx.Response:
+    def ask(self, method: str, path: str, **sent: Any) -> httpx.Response:
         async def asked() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://web") as client:
-                return await client.request(method, path)
+                return await client.request(method, path, **sent)
 
         return asyncio.run(asked())
 

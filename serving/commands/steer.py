@@ -1,0 +1,26 @@
+"""`wetread retry` and `wetread prioritise`: the work of one study, again or sooner."""
+
+from imaging.errors import InputError
+from serving.commands.tables import output
+from serving.order import PRIORITIES
+from serving.parts import Parts
+from serving.settings import Settings
+
+
+def retry(settings: Settings, uid: str) -> int:
+    """Analyse a study again and say under which workitem."""
+    parts = Parts(settings)
+    known = parts.journal.workitem(uid)
+    item = parts.operations.reanalyse(known.study_uid if known else uid)
+    output().print(f"workitem {item.workitem_uid} waits", highlight=False)
+    return 0
+
+
+def prioritise(settings: Settings, uid: str, priority: int) -> int:
+    """Let a waiting study run sooner or later, and say so."""
+    if priority not in PRIORITIES:
+        msg = f"priority {priority} is not from {PRIORITIES[0]} to {PRIORITIES[-1]}"
+        raise InputError(msg)
+    item = Parts(settings).operations.prioritise(uid, priority)
+    output().print(f"workitem {item.workitem_uid} has priority {item.priority}", highlight=False)
+    return 0
