@@ -9,14 +9,16 @@ SOFT, BONE, LUNG, UNKNOWN = "soft", "bone", "lung", "unknown"
 KERNELS = (SOFT, BONE, LUNG)
 
 _NAMES = {
-    LUNG: re.compile(r".*LUNG.*|L|BL[4-6][0-9].*|B80[A-Z]*|FC(?:5[0-6]|86)"),
+    LUNG: re.compile(r".*LUNG.*|L|BL[4-6][0-9].*|B80[A-Z]*|FC(?:5[0-6]|86)(?:[-_ ].*)?"),
     BONE: re.compile(
         r".*BONE.*|EDGE.*|ULTRA|HD ?(?:EDGE|ULTRA).*|Y[DE]|E|D|.*SHARP.*"
-        r"|[BHTUVJI][67][0-9][A-Z]*|[BHQ][A-Z][67][0-9].*|FC(?:3[015]|8[0-5])"
+        r"|[BHTVJI][67][0-9][A-Z]*|U[6-9][0-9][A-Z]*|[BHQ][A-Z][67][0-9].*"
+        r"|FC(?:3[015]|8[0-5])(?:[-_ ].*)?"
     ),
     SOFT: re.compile(
-        r"STANDARD.*|STD.*|STND.*|.*SOFT.*|SMOOTH.*|DETAIL.*|CHEST.*|[ABC]|U[ABC]|E[BC]|Y[AB]|BRAIN.*"
-        r"|[BHJIT][1-4][0-9][A-Z]*|[BHQ][A-Z][1-4][0-9].*|FC(?:0?[1-9]|[124][0-9]|6[0-9])"
+        r"STANDARD.*|STD.*|STND.*|.*SOFT.*|SMOOTH.*|DETAIL.*|CHE?ST.*|BRAIN.*"
+        r"|[ABC]|U[ABC]|E[BC]|Y[AB]|[BHJIT][1-4][0-9][A-Z]*|[BHQ][A-Z][1-4][0-9].*"
+        r"|FC(?:0?[1-9]|[124][0-9]|6[0-9])(?:[-_ ].*)?"
     ),
 }
 _WORDS = {

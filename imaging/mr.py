@@ -56,6 +56,7 @@ _OTHER = """
 _STEADY = """
     fiesta, ciss, trufi, truefisp, bffe, b ffe, btfe, dess, fisp, space ciss, ssfp
 """
+_DOUBLE = "dir, double inversion"
 _SWI = "swi, swan, swip, susceptibility, vensusc, ven bold, 磁敏感, 磁化率"
 _TOF = "tof, inflow, mra, angio, *fl3d1r, *fi3d1r, vasctof gems, 3di mc htof"
 _NAMED = {
@@ -90,7 +91,7 @@ def weighting(header: InstanceHeader) -> str:
         return OTHER
     if echo(header) == GRADIENT_ECHO and not _inverted(a):
         return _by_gradient_echo(a, said, tr=tr, te=te)
-    return _by_timing(a, tr=tr, te=te)
+    return _by_timing(a, said, tr=tr, te=te)
 
 
 def dimension(header: InstanceHeader) -> str:
@@ -166,25 +167,30 @@ def _by_gradient_echo(a: Acquisition, said: str, *, tr: float, te: float) -> str
         "SS" in t.sequence_variant and flip >= _STEADY_FLIP_DEG and tr <= _STEADY_TR
     ):
         return OTHER
+    if says(said, _SWI) and fast:
+        return SWI  # of several echoes only the first one's time may be written
     if te >= _T2_STAR_TE:
-        three_d = t.mr_acquisition == "3D" or says(said, _SWI)
-        return SWI if three_d and fast else T2_STAR
-    if tr > _SHORT_TR or 0 < flip < _SMALL_FLIP_DEG:
-        return PD
-    return T1
+        return SWI if t.mr_acquisition == "3D" and fast else T2_STAR
+    return PD if tr > _SHORT_TR or 0 < flip < _SMALL_FLIP_DEG else T1
 
 
-def _by_timing(a: Acquisition, *, tr: float, te: float) -> str:
-    """Spin echoes, and gradient echoes after an inversion; TE is the effective one."""
+def _by_timing(a: Acquisition, said: str, *, tr: float, te: float) -> str:
+    """Spin echoes, and gradient echoes after an inversion; TE is the effective one.
+
+    Echoes between short and long are what they are called: protocols differ in where T2 begins.
+    """
     ti = a.inversion_time_ms or 0.0
     inverted = _inverted(a)
     if inverted and _FAT_TI[0] <= ti <= _FAT_TI[1] and tr > _SHORT_TR:
         return STIR
     if te >= _LONG_TE:
+        if inverted and says(said, _DOUBLE):
+            return OTHER
         return FLAIR if inverted and ti > _LONG_TI else T2
     if te < _SHORT_TE and (tr <= _SHORT_TR or (inverted and 0 < ti <= _LONG_TI)):
         return T1
-    return PD if te < _SHORT_TE else OTHER
+    called = next((kind for kind in (PD, T2) if says(said, _NAMED[kind])), OTHER)
+    return PD if te < _SHORT_TE else called
 
 
 def _inverted(a: Acquisition) -> bool:

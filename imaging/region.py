@@ -1,4 +1,4 @@
-"""Which part of the body a series shows: by code, by Body Part Examined, by words in ten languages.
+"""Which part of the body a series shows: by code, Body Part Examined, words in eleven languages.
 
 Regions are HEAD, NECK, CHEST, BREAST, ABDOMEN, PELVIS, SPINE and EXTREMITY; a scan may show more
 than one.
@@ -22,7 +22,7 @@ _ELSEWHERE = """
     testa del pancreas, collo femorale, collo uterino, cabeça do fêmur, cabeça femoral,
     cabeça do pâncreas, colo do fêmur, colo uterino, шейка матки, шейка бедра, головка бедра,
     股骨头, 肱骨头, 桡骨头, 胰头, 股骨颈, 宫颈, 膀胱颈, 头静脉, 头臂, 大腿骨頭, 上腕骨頭, 膵頭,
-    大腿骨頸, 子宮頸, 骨頭, 頭痛, 头痛, 膀胱頸, 手术, 手術, 不足, 足先, 头先
+    大腿骨頸, 子宮頸, 骨頭, 頭痛, 头痛, 膀胱頸, 手术, 手術, 不足, 足先, 头先, 자궁경부
 """
 # The spine comes first: "胸椎" is not the chest, "cervical spine" not the neck.
 _WORDS = {
@@ -34,7 +34,7 @@ _WORDS = {
         columna cervical, columna lumbar, columna dorsal, colonna, rachide, coluna,
         coluna cervical, coluna lombar, wervelkolom, cwk, lwk, twk, позвоночник*, позвоночн*,
         шейный отдел, грудной отдел, поясничн*, 颈椎, 胸椎, 腰椎, 骶椎, 脊柱, 脊椎, 脊髓, 頸椎,
-        頚椎, 仙椎
+        胸腰椎, 腰骶, 颈胸椎, 頚椎, 仙椎, 척추, 경추, 흉추, 요추
     """,
     "HEAD": """
         head, brain, skull, cranium, cranial, neuro, cerebral, cerebrum, headneck, neurocranium,
@@ -42,22 +42,23 @@ _WORDS = {
         circle of willis, kopf, schädel, schaedel, gehirn, hirn, cct, cerveau, crâne, crane,
         tête, tete, encéphale, encephale, cérébral, cérébrale, cabeza, cráneo, craneo, cerebro,
         encéfalo, encefalo, testa, cranio, cervello, capo, cabeça, cabeca, crânio, cérebro,
-        hoofd, schedel, hersenen, голов*, мозг*, головн*, череп*, 头, 脑, 颅, 垂体, 眼眶, 鼻窦,
-        頭, 脳, 下垂体, 眼窩
+        hoofd, schedel, hersenen, голов*, мозг*, головн*, череп*, stroke, 头, 脑,
+        颅, 垂体, 眼眶, 鼻窦, 鼻腔, 内耳, 뇌, 두부, 머리, 두경부, 頭, 脳, 下垂体, 眼窩
     """,
     "NECK": """
         neck, headneck, larynx, thyroid, carotid, carotids, hals, kopf hals, cou, cuello, collo,
-        pescoço, pescoco, nek, шея, шеи, горт*, 颈, 喉, 甲状腺, 頸, 頚
+        pescoço, pescoco, nek, шея, шеи, горт*, 颈, 喉, 甲状腺, 頸, 頚, 두경부, 경부, 갑상선
     """,
     "CHEST": """
         chest, thorax, lung, lungs, thoraces, pulmonary, heart, cardiac, mediastinum, coronary,
         chestabdomen, chestabdpelvis, cap, tap, lunge, herz, brustkorb, poumon, poumons, coeur,
         cœur, tórax, torax, pulmón, pulmon, pulmones, corazón, corazon, torace, polmone,
         polmoni, cuore, pulmão, pulmao, coração, longen, borstkas, hart, грудь, грудной клетк*,
-        грудная клетка, легк*, лёгк*, сердц*, огк, 胸, 肺, 心脏, 冠脉, 心臓, 冠動脈
+        грудная клетка, легк*, лёгк*, сердц*, огк, 胸, 肺, 心脏, 冠脉, 心臓,
+        冠動脈, 흉부, 가슴, 심장, thoracique, thoraciques, hrct, ctpa, thor
     """,
     "BREAST": """
-        breast, mamma, mammo, mammae, seins, mama, mamas, mammella, молочн*, 乳腺, 乳房
+        breast, mamma, mammo, mammae, seins, mama, mamas, mammella, молочн*, 乳腺, 乳房, 유방
     """,
     "ABDOMEN": """
         abdomen, abdo, abdominal, liver, kidney, kidneys, renal, pancreas, spleen,
@@ -65,13 +66,13 @@ _WORDS = {
         urography, bauch, oberbauch, unterbauch, leber, niere, nieren, pankreas, foie, rein,
         reins, ventre, hígado, higado, riñón, páncreas, vientre, addome, fegato, reni, abdome,
         fígado, figado, rins, buik, lever, живот*, брюшн*, печен*, почк*, 腹, 肝, 肾, 胰, 脾,
-        上腹, 腎, 膵
+        上腹, 腎, 膵, 복부, 신장, 췌장, abd, abdomino, kub, colonography, colonoscopy, ctu
     """,
     "PELVIS": """
         pelvis, pelvic, abdomenpelvis, abdpelvis, chestabdpelvis, cap, tap, prostate, uterus,
         bladder, rectum, becken, prostata, bassin, pelvien, vessie, pelvico, vejiga, próstata,
         bacino, pelvi, bacia, pélvis, bekken, таз, таза, малый таз, 盆腔, 骨盆, 前列腺, 子宫,
-        骨盤, 前立腺, 子宮
+        骨盤, 前立腺, 子宮, 골반, 전립선, 자궁, pelv, pelvienne
     """,
     "EXTREMITY": """
         extremity, knee, ankle, foot, feet, toe, hip, femur, thigh, leg, tibia, calf, shoulder,
@@ -81,7 +82,8 @@ _WORDS = {
         codo, muñeca, mano, ginocchio, caviglia, piede, anca, spalla, gomito, polso, joelho,
         tornozelo, quadril, ombro, cotovelo, punho, enkel, voet, heup, schouder, elleboog,
         колен*, голеностоп*, стоп*, плеч*, локт*, тазобедренн*, кист*, 膝, 踝, 足, 髋, 股骨, 肩,
-        肘, 腕, 手, 下肢, 上肢, 股関節
+        肘, 腕, 手, 下肢, 上肢, 股関節, 무릎, 어깨, 손목, 발목, 고관절, low exm, up exm,
+        lower extremity, upper extremity
     """,
 }
 # Anatomic Region codes (PS3.16 CID 4031), SNOMED CT and the older SRT.

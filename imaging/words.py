@@ -1,7 +1,7 @@
 """Whole words in descriptions, in any language: "head" is not in "headache", but "头" is in "头颅".
 
 Scripts with spaces are matched by whole words, where digits, underscores and signs separate words;
-Chinese and Japanese, which have none, anywhere.
+Chinese, Japanese and Korean, which have none or glue words together, anywhere.
 """
 
 import re
@@ -9,7 +9,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import cache
 
-_EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
+# Kana, Chinese characters, and the letters that Korean syllables fall into.
+_EAST_ASIAN = re.compile("[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff]")
 _LETTER = r"[^\W\d_]"
 
 

@@ -13,12 +13,28 @@ def given(description: str, agent: object = None, protocol: str = "") -> str:
 
 @pytest.mark.parametrize(
     "description",
+    ["AX T1 POST", "PORTAL 5.0", "Delayed 5min", "VENOUS", "Art.Phase", "ARTERIELLE", "TARDIF",
+     "AVEC IV", "con cdc", "Артериальная фаза", "CTA", "CTPA"],
+)  # fmt: skip
+def test_words_that_say_so_without_naming_it(description: str) -> None:
+    assert given(description) == "given"
+
+
+@pytest.mark.parametrize(
+    "description", ["Post fossa 2.5", "post op", "Post treatment", "posterior"]
+)
+def test_before_and_after_something_else(description: str) -> None:
+    assert given(description) == "not given"
+
+
+@pytest.mark.parametrize(
+    "description",
     [
         "Head w/o", "CT head without contrast", "BRAIN W/O CONTRAST", "non-contrast",
         "Schädel nativ", "Abdomen ohne KM", "Thorax o. KM", "TDM sans injection", "crâne sans IV",
         "TC sin contraste",        "TC senza mdc",
         "TC sem contraste", "CT zonder contrast", "КТ без контраста", "头颅平扫",
-        "非增强", "頭部単純CT", "造影なし", "T1 pre contrast",
+        "非增强", "頭部単純CT", "造影なし", "T1 pre contrast", "dyn pre", "Нативная фаза",
     ],
 )  # fmt: skip
 def test_words_for_none(description: str) -> None:

@@ -14,15 +14,15 @@ def kind(kernel: object, description: str = "") -> str:
     ("kernels", "expected"),
     [
         ("H30s B30f B41s J30s I31f Br40d Hr40f Bf37f", "soft"),  # Siemens
-        ("B70f B60f H70h Hr68 Br64 I70f U70f", "bone"),
+        ("B70f B60f H70h Hr68 Br64 I70f U70f U90u", "bone"),
         ("B80f Bl57d Bl64", "lung"),
-        ("STANDARD SOFT STND STD+ DETAIL", "soft"),  # GE
+        ("STANDARD SOFT STND STD+ DETAIL CHST", "soft"),  # GE
         ("BONE BONEPLUS EDGE", "bone"),
         ("LUNG", "lung"),
         ("A B C UB", "soft"),  # Philips
         ("D E YD", "bone"),
         ("L", "lung"),
-        ("FC03 FC13 FC18 FC26 FC64", "soft"),  # Canon
+        ("FC03 FC13 FC18 FC26 FC64 FC18-H", "soft"),  # Canon
         ("FC30 FC81", "bone"),
         ("FC51 FC52 FC86", "lung"),
         ("B_SOFT_B H_SOFT_A", "soft"),  # United Imaging

@@ -39,9 +39,18 @@ from tests.builders import mr_series
         ("IRM genou", "EXTREMITY"),
         ("膝关节", "EXTREMITY"),
         ("mammo screening", "BREAST"),
+        ("뇌 MRI", "HEAD"),
+        ("흉부CT", "CHEST"),
+        ("요추", "SPINE"),
+        ("副鼻腔", "HEAD"),
+        ("胸腰椎", "SPINE"),
+        ("TDM thoracique", "CHEST"),
+        ("Scanner abdomino-pelvien", "ABDOMEN PELVIS"),
+        ("CT stroke", "HEAD"),
+        ("CTPA", "CHEST"),
     ],
 )
-def test_words_in_ten_languages(description: str, regions: str) -> None:
+def test_words_in_eleven_languages(description: str, regions: str) -> None:
     assert " ".join(regions_named("", description)) == regions
 
 
@@ -50,7 +59,7 @@ def test_words_in_ten_languages(description: str, regions: str) -> None:
     [
         "headache protocol", "femoral head MRI", "head first supine", "Head of pancreas",
         "Hüftkopf", "tête fémorale", "cabeza del páncreas", "股骨头坏死", "胰头", "宫颈",
-        "术后 手术",
+        "术后 手术", "자궁경부",
         "Series 3", "Thoraxis", "",
     ],
 )  # fmt: skip
