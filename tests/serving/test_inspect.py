@@ -129,8 +129,8 @@ def test_stacks_of_one_series_have_names_and_digests_of_their_own(tmp_path, caps
     [
         ("transfer_syntax_colour/TestPattern_Palette.dcm", "NOT_GREYSCALE"),
         ("transfer_syntax_colour/TestPattern_RGB.dcm", "NOT_GREYSCALE"),
-        ("transfer_syntax_colour/HTJ2KLossless_08_RGB.dcm", "NOT_GREYSCALE"),
-        ("transfer_syntax_colour/HTJ2K_08_RGB.dcm", "NOT_GREYSCALE"),
+        ("transfer_syntax_colour/HTJ2KLossless_08_RGB.dcm", "SECONDARY_CAPTURE"),
+        ("transfer_syntax_colour/HTJ2K_08_RGB.dcm", "SECONDARY_CAPTURE"),
         ("seg_sr_rt/dcmqi/segmentations/liver.dcm", "FOREIGN_OBJECT"),
     ],
 )
