@@ -16,13 +16,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicom_node.archive import Archive
+from dicom_node.changes import Changes
 from dicom_node.index import Index
 from dicom_node.records import StoredInstance
 from dicom_node.schema import instances, series_documents, writing
 from dicom_node.web_instance import WebInstance, described, of_json, to_json
 from imaging.errors import NotFound
 
-_KEPT = 64  # series
+_KEPT, _PLAIN_KEPT = 64, 8  # series
 _LEVEL = 6  # of compression
 
 
@@ -45,15 +46,24 @@ class SeriesDocument:
         return b"[" + self.plain()[found.start : found.end] + b"]"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """A document, and the state of the database in which it was found current."""
+
+    document: SeriesDocument
+    counter: int | None
+
+
 _Key = tuple[str, str]
 
 
 class Documents:
     """The documents of one archive; safe to share between threads."""
 
-    def __init__(self, index: Index, archive: Archive) -> None:
-        self._index, self._archive = index, archive
-        self._kept: OrderedDict[_Key, SeriesDocument] = OrderedDict()
+    def __init__(self, index: Index, archive: Archive, changes: Changes) -> None:
+        self._index, self._archive, self._changes = index, archive, changes
+        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
+        self._plain: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._making, self._keeping = threading.Lock(), threading.Lock()
 
     def of_series(self, study_uid: str, series_uid: str) -> SeriesDocument:
@@ -64,13 +74,36 @@ class Documents:
         NotFound
             There is no such series.
         """
-        key = (study_uid, series_uid)
+        key, counter = (study_uid, series_uid), self._changes.now()
         version = self._version(key)
         found = self._known(key)
-        if found is not None and found.version == version:
-            return found
+        if found is not None and found.document.version == version:
+            return self._keep(key, _Kept(document=found.document, counter=counter))
         with self._making:  # it takes the interpreter, so two at once would not be faster
-            return self._current(key)
+            return self._current(key, counter)
+
+    def at_once(self, study_uid: str, series_uid: str) -> SeriesDocument | None:
+        """Return the document if it is here and nothing has changed since; asks nobody else."""
+        kept, counter = self._known((study_uid, series_uid)), self._changes.now()
+        return kept.document if kept and counter is not None and kept.counter == counter else None
+
+    def known(self, study_uid: str, series_uid: str, instance_uid: str) -> WebInstance | None:
+        """Return what is known of one instance if it is here; instances never change."""
+        kept = self._known((study_uid, series_uid))
+        return kept.document.instances.get(instance_uid) if kept else None
+
+    def plain(self, document: SeriesDocument) -> bytes:
+        """Return the JSON array of a document; that of the last few is kept."""
+        key = (document.series_uid, document.version)
+        with self._keeping:
+            found = self._plain.get(key)
+        if found is None:
+            found = document.plain()
+            with self._keeping:
+                self._plain[key] = found
+                while len(self._plain) > _PLAIN_KEPT:
+                    self._plain.popitem(last=False)
+        return found
 
     def of_study(self, study_uid: str) -> Sequence[SeriesDocument]:
         """Return the documents of every series; errors as `of_series`."""
@@ -88,31 +121,32 @@ class Documents:
         NotFound
             It is not here, or not in this series.
         """
-        known = self._known((study_uid, series_uid))
-        if known is None or instance_uid not in known.instances:
-            known = self.of_series(study_uid, series_uid)
-        if instance_uid not in known.instances:
+        known = self.known(study_uid, series_uid, instance_uid)
+        if known is not None:
+            return known
+        found = self.of_series(study_uid, series_uid).instances.get(instance_uid)
+        if found is None:
             msg = f"instance {instance_uid} is not here"
             raise NotFound(msg)
-        return known.instances[instance_uid]
+        return found
 
     def file(self, path: str) -> Path:
         """Return where a file of the archive lies."""
         return self._archive.file(path)
 
-    def _known(self, key: _Key) -> SeriesDocument | None:
+    def _known(self, key: _Key) -> "_Kept | None":
         with self._keeping:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
-    def _keep(self, key: _Key, document: SeriesDocument) -> SeriesDocument:
+    def _keep(self, key: _Key, kept: "_Kept") -> SeriesDocument:
         with self._keeping:
-            self._kept[key] = document
+            self._kept[key] = kept
             self._kept.move_to_end(key)
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
-        return document
+        return kept.document
 
     def _version(self, key: _Key) -> str:
         """Return what changes when an instance comes or goes."""
@@ -128,13 +162,13 @@ class Documents:
             raise NotFound(msg)
         return f"{count}/{latest!r}"
 
-    def _current(self, key: _Key) -> SeriesDocument:
+    def _current(self, key: _Key, counter: int | None) -> SeriesDocument:
         version = self._version(key)
         stored = self._stored(key)
         if stored is None or stored.version != version:
             stored = self._made(key, version, stored)
             self._store(key, stored)
-        return self._keep(key, stored)
+        return self._keep(key, _Kept(document=stored, counter=counter))
 
     def _stored(self, key: _Key) -> SeriesDocument | None:
         table = series_documents

@@ -14,7 +14,7 @@ from scripts.child_process import ChildProcess
 from scripts.loopback import HOST, answers, get_bytes, get_json, post_bytes, post_json
 from scripts.pacs import PacsPlan
 
-_PLUGINS = (
+PLUGINS = (
     Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so"),
     Path("/usr/local/share/orthanc/plugins/libOrthancDicomWeb.so"),
 )
@@ -122,7 +122,7 @@ class Orthanc:
 
 
 def _installed_plugins() -> list[str]:
-    return [str(path) for path in _PLUGINS if path.exists()][:1]
+    return [str(path) for path in PLUGINS if path.exists()][:1]
 
 
 def _config(plan: PacsPlan, script: Path, ae_title: AETitle) -> dict[str, object]:

@@ -1,9 +1,10 @@
 """The web process: REST, DICOMweb, health and figures."""
 
 import threading
+from dataclasses import dataclass
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicom_node.web_instance import ROOT
 from imaging.errors import SetupError
@@ -14,9 +15,9 @@ from serving.parts import Parts
 from serving.settings import Settings
 
 
-def application(parts: Parts) -> FastAPI:
+def application(parts: Parts) -> ASGIApp:
     """Return everything that is served."""
-    app = build(
+    rest = build(
         index=parts.index,
         archive=parts.archive,
         journal=parts.journal,
@@ -24,8 +25,22 @@ def application(parts: Parts) -> FastAPI:
         registry=parts.registry,
         health=Health(parts.settings, parts.index, parts.archive),
     )
-    app.mount(ROOT, dicomweb.build(parts))
-    return app
+    return Front(rest, dicomweb.build(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Sends what is for DICOMweb there, past the routes of REST: it is asked much and often."""
+
+    rest: ASGIApp
+    dicomweb: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and f"{scope['path']}/".startswith(f"{ROOT}/"):
+            await self.dicomweb({**scope, "root_path": ROOT}, receive, send)
+        else:
+            await self.rest(scope, receive, send)
 
 
 def run(settings: Settings, stop: threading.Event) -> None:

@@ -6,17 +6,20 @@ No more than two batches are in memory, however large the body is.
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
 from dicom_node.web_instance import ROOT
 from imaging.dicom_json import Place
 from imaging.errors import NotFound
 
+Bytes = bytes | bytearray
 _BATCH = 1 << 20
 _AT_ONCE = 4 << 20  # what is smaller is read before the answer begins, so that it can still fail
 _IMMUTABLE = "private, max-age=31536000, immutable"
@@ -36,7 +39,7 @@ class Part:
 
     label: Label
     size: int | None
-    pieces: Callable[[], Iterator[bytes]]
+    pieces: Callable[[], Iterator[Bytes]]
 
 
 def file_part(path: Path, label: Label, place: Place | None = None) -> Part:
@@ -53,7 +56,7 @@ def file_part(path: Path, label: Label, place: Place | None = None) -> Part:
         raise _gone(path) from error
     where = place
 
-    def pieces() -> Iterator[bytes]:
+    def pieces() -> Iterator[Bytes]:
         descriptor = opened(path)
         try:
             for at in range(0, where.length, _BATCH):
@@ -72,15 +75,33 @@ def file_part(path: Path, label: Label, place: Place | None = None) -> Part:
 def made_part(make: Callable[[], bytes], label: Label) -> Part:
     """Return bytes that are made when it is their turn."""
 
-    def pieces() -> Iterator[bytes]:
+    def pieces() -> Iterator[Bytes]:
         yield make()
 
     return Part(label=label, size=None, pieces=pieces)
 
 
-def ready_part(data: bytes, label: Label) -> Part:
+def ready_part(data: Bytes, label: Label) -> Part:
     """Return bytes that are here."""
     return Part(label=label, size=len(data), pieces=lambda: iter((data,)))
+
+
+def read_now(path: Path, place: Place) -> Bytes | None:
+    """Return bytes of a file if the system has them in memory, without waiting for the disk."""
+    if place.length > _AT_ONCE:
+        return None
+    data = bytearray(place.length)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        count = os.preadv(descriptor, [data], place.offset, os.RWF_NOWAIT)
+    except OSError:  # not in memory, or a file system that cannot tell
+        return None
+    finally:
+        os.close(descriptor)
+    return data if count == place.length else None
 
 
 def opened(path: Path) -> int:
@@ -97,7 +118,7 @@ def _gone(path: Path) -> NotFound:
 
 def base_of(request: Request) -> str:
     """Return the address under which the client sees DICOMweb."""
-    return str(request.base_url).rstrip("/") + ROOT
+    return f"{request.url.scheme}://{request.url.netloc}{ROOT}"
 
 
 def answer(parts: Sequence[Part], *, inner: str, multipart: bool) -> Response:
@@ -123,15 +144,15 @@ def _head(part: Part, boundary: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii", "replace")
 
 
-def _in_parts(parts: Sequence[Part], heads: Sequence[bytes], end: bytes) -> Iterator[bytes]:
+def _in_parts(parts: Sequence[Part], heads: Sequence[bytes], end: bytes) -> Iterator[Bytes]:
     for part, head in zip(parts, heads, strict=True):
         yield head
         yield from part.pieces()
     yield end
 
 
-def _batches(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
+def _batches(pieces: Iterator[Bytes]) -> Iterator[list[Bytes]]:
+    batch: list[Bytes] = []
     size = 0
     for piece in pieces:
         batch.append(piece)
@@ -143,19 +164,35 @@ def _batches(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _response(pieces: Iterator[bytes], media_type: str, size: int | None) -> Response:
+def _response(pieces: Iterator[Bytes], media_type: str, size: int | None) -> Response:
     headers = {"Cache-Control": _IMMUTABLE, "Content-Type": media_type}
-    if size is not None and size <= _AT_ONCE:
-        return Response(b"".join(pieces), headers=headers)
     if size is not None:
         headers["Content-Length"] = str(size)
+    if size is not None and size <= _AT_ONCE:
+        return _Whole(tuple(pieces), headers)
     return StreamingResponse(_ahead(_batches(pieces)), headers=headers)
 
 
-async def _ahead(batches: Iterator[list[bytes]]) -> AsyncIterator[bytes]:
+class _Whole(Response):
+    """An answer that is in memory; its pieces are sent one by one rather than copied together."""
+
+    def __init__(self, pieces: Sequence[Bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(headers=headers)
+        self._pieces = pieces
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _ahead(batches: Iterator[list[Bytes]]) -> AsyncIterator[memoryview]:
     """Yield pieces while the next batch is read."""
 
-    def following() -> list[bytes] | None:
+    def following() -> list[Bytes] | None:
         return next(batches, None)
 
     coming = asyncio.ensure_future(asyncio.to_thread(following))
@@ -163,6 +200,6 @@ async def _ahead(batches: Iterator[list[bytes]]) -> AsyncIterator[bytes]:
         while (batch := await coming) is not None:
             coming = asyncio.ensure_future(asyncio.to_thread(following))
             for piece in batch:
-                yield piece
+                yield memoryview(piece)
     finally:
         await asyncio.wait([coming])

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dicom_node.changes import Changes
 from dicom_node.documents import Documents
 from dicom_node.searching import Level, Row, Search, Searches
 from imaging.dicom_json import JsonDataset
@@ -27,15 +30,26 @@ from serving.dicomweb.rows import (
 )
 
 _JSON = "application/json"
+_ANSWERS_KEPT, _LARGEST_KEPT = 64, 1 << 20
 _MOST_DOCUMENTS = 200  # series that are looked into for the attributes of one answer
 _MORE = "There are additional results that can be requested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """An answer, and the state of the database that it was found in."""
+
+    body: bytes
+    more: bool
+    counter: int | None
 
 
 class Qido:
     """The search transactions on one index."""
 
-    def __init__(self, searches: Searches, documents: Documents) -> None:
-        self._searches, self._documents = searches, documents
+    def __init__(self, searches: Searches, documents: Documents, changes: Changes) -> None:
+        self._searches, self._documents, self._changes = searches, documents, changes
+        self._answers: OrderedDict[str, _Answer] = OrderedDict()
 
     async def studies(self, request: Request) -> Response:
         """Search for studies."""
@@ -51,21 +65,33 @@ class Qido:
 
     async def _answer(self, request: Request, level: Level) -> Response:
         media_type = require(request, DICOM_JSON, _JSON)
-        query = query_of(request, level)
-        base = base_of(request)
-        body, more = await asyncio.to_thread(self._body, query, base, request.path_params)
+        asked, counter = str(request.url), self._changes.now()
+        found = self._answers.get(asked)
+        if found is None or counter is None or found.counter != counter:
+            query, base = query_of(request, level), base_of(request)
+            found = await asyncio.to_thread(self._found, query, base, request.path_params)
+            self._keep(asked, replace(found, counter=counter))
         headers = {"Cache-Control": "no-store"}
-        if more:
+        if found.more:
             headers["Warning"] = f'299 {request.url.netloc} "{_MORE}"'
-        return Response(body, media_type=media_type, headers=headers)
+        return Response(found.body, media_type=media_type, headers=headers)
 
-    def _body(self, query: Query, base: str, path: dict[str, str]) -> tuple[bytes, bool]:
+    def _keep(self, asked: str, found: "_Answer") -> None:
+        """Keep an answer for who asks the same before anything has changed: lists are polled."""
+        if found.counter is None or len(found.body) > _LARGEST_KEPT:
+            return
+        self._answers[asked] = found
+        self._answers.move_to_end(asked)
+        if len(self._answers) > _ANSWERS_KEPT:
+            self._answers.popitem(last=False)
+
+    def _found(self, query: Query, base: str, path: dict[str, str]) -> "_Answer":
         found = self._searches.find(query.search)
         datasets = self._datasets(query.search, found.rows, base=base, path=path)
         if query.include or query.include_all:
             self._include(query, found.rows, datasets)
         text = json.dumps(datasets, separators=(",", ":"), ensure_ascii=False)
-        return text.encode("utf-8", "replace"), found.more
+        return _Answer(body=text.encode("utf-8", "replace"), more=found.more, counter=None)
 
     def _datasets(
         self, search: Search, rows: Sequence[Row], *, base: str, path: dict[str, str]

@@ -8,9 +8,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from dicom_node.changes import Changes
 from dicom_node.documents import Documents
 from dicom_node.searching import MATCHED, Searches
 from serving.dicomweb.admission import admit
+from serving.dicomweb.pictures import Pictures
 from serving.dicomweb.qido import Qido
 from serving.dicomweb.stow import Stow
 from serving.dicomweb.wado import Wado
@@ -46,9 +48,11 @@ def build(parts: Parts) -> Starlette:
 def services(parts: Parts) -> tuple[Service, ...]:
     """Return every transaction."""
     index = parts.index
-    documents = Documents(index, parts.archive)
-    qido = Qido(Searches(index.engine, index.tenant), documents)
+    changes = Changes(index.engine)
+    documents = Documents(index, parts.archive, changes)
+    qido = Qido(Searches(index.engine, index.tenant), documents, changes)
     wado = Wado(index, documents)
+    pictures = Pictures(documents)
     stow = Stow(parts.archive, parts.ingest, parts.settings.dicomweb)
     searches = (
         ("/studies", qido.studies),
@@ -59,21 +63,24 @@ def services(parts: Parts) -> tuple[Service, ...]:
         ("/instances", qido.instances),
     )
     retrievals = (
+        (f"{_INSTANCE}/frames/{{frames}}", wado.frames),
+        (f"{_SERIES}/metadata", wado.metadata),
         (_STUDY, wado.instances),
         (_SERIES, wado.instances),
         (_INSTANCE, wado.instances),
         (f"{_STUDY}/metadata", wado.metadata),
-        (f"{_SERIES}/metadata", wado.metadata),
         (f"{_INSTANCE}/metadata", wado.metadata),
-        (f"{_INSTANCE}/frames/{{frames}}", wado.frames),
         (f"{_INSTANCE}/bulkdata/{{tag}}", wado.bulk),
     )
+    shown = (_STUDY, _SERIES, _INSTANCE, f"{_INSTANCE}/frames/{{frames}}")
+    rendered = [(f"{path}/rendered", pictures.rendered) for path in shown]
+    thumbnails = [(f"{path}/thumbnail", pictures.thumbnail) for path in shown]
     stores = (("/studies", stow.store), (_STUDY, stow.store))
     return tuple(
         Service(name, method, path, act)
         for name, method, group in (
             ("QIDO-RS", "GET", searches),
-            ("WADO-RS", "GET", retrievals),
+            ("WADO-RS", "GET", (*retrievals, *rendered, *thumbnails)),
             ("STOW-RS", "POST", stores),
         )
         for path, act in group

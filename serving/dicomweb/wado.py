@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,16 +17,27 @@ from dicom_node.records import StoredInstance
 from dicom_node.web_instance import Pixels, WebInstance
 from imaging.bits import cut
 from imaging.dicom_json import Place
-from imaging.errors import InputError, NotFound, PixelsUnreadable
+from imaging.errors import NotFound, PixelsUnreadable
 from imaging.frame_places import without_item_heads
 from imaging.transcode import plain_frames, plain_instance
 from serving.dicomweb.accept import DICOM, DICOM_JSON, OCTETS, accepted, require
-from serving.dicomweb.bodies import Label, Part, answer, base_of, file_part, made_part, ready_part
+from serving.dicomweb.bodies import (
+    Label,
+    Part,
+    answer,
+    base_of,
+    file_part,
+    made_part,
+    read_now,
+    ready_part,
+)
+from serving.dicomweb.frame_list import frame_numbers
 from serving.dicomweb.negotiate import Form, bulk_as, frames_as, instances_as, is_plain
 
 _JSON = "application/json"
 _LITTLE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-_DIGITS, _BYTE = 10, 8
+_BYTE = 8
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
 _PDF, _PIXELS = "00420011", ("7FE00008", "7FE00009", "7FE00010")
 
 
@@ -75,7 +87,9 @@ class Wado:
     async def metadata(self, request: Request) -> Response:
         """Return the metadata of a study, a series or an instance."""
         media_type = require(request, DICOM_JSON, _JSON)
-        documents = await asyncio.to_thread(self._metadata, request.path_params)
+        documents = self._at_once(request.path_params)
+        if documents is None:
+            documents = await asyncio.to_thread(self._metadata, request.path_params)
         tag = _entity_tag(documents)
         headers = {"Cache-Control": "private, no-cache", "ETag": tag, "Vary": "Accept-Encoding"}
         if tag in request.headers.get("if-none-match", ""):
@@ -84,8 +98,21 @@ class Wado:
         if len(documents) == 1 and instance is None and _takes_gzip(request):
             headers["Content-Encoding"] = "gzip"
             return Response(documents[0].gzipped, media_type=media_type, headers=headers)
-        body = await asyncio.to_thread(_joined, documents, instance)
+        body = await asyncio.to_thread(self._joined, documents, instance)
         return Response(body, media_type=media_type, headers=headers)
+
+    def _at_once(self, path: dict[str, str]) -> Sequence[SeriesDocument] | None:
+        if "series" not in path or "instance" in path:
+            return None
+        found = self._documents.at_once(path["study"], path["series"])
+        return None if found is None else [found]
+
+    def _joined(self, documents: Sequence[SeriesDocument], instance: str | None) -> bytes:
+        if instance is not None:
+            return documents[0].of(instance)
+        if len(documents) == 1:
+            return self._documents.plain(documents[0])
+        return b"[" + b",".join(document.plain()[1:-1] for document in documents) + b"]"
 
     def _metadata(self, path: dict[str, str]) -> Sequence[SeriesDocument]:
         if "series" not in path:
@@ -100,12 +127,33 @@ class Wado:
 
     async def frames(self, request: Request) -> Response:
         """Return frames of an instance, in the order in which they are named."""
-        return await asyncio.to_thread(self._frames, request)
+        found = self._in_memory(request)
+        return found if found is not None else await asyncio.to_thread(self._frames, request)
+
+    def _in_memory(self, request: Request) -> Response | None:
+        """Return one frame that the system has in memory, without a thread: the usual case."""
+        instance = self._documents.known(*_uids(request))
+        text = request.path_params["frames"]
+        if instance is None or instance.pixels is None or not text.isdecimal():
+            return None
+        frames, syntax = instance.pixels.frames, instance.transfer_syntax_uid
+        if (
+            instance.pixels.encapsulated
+            or syntax not in _LITTLE
+            or not 0 < int(text) <= len(frames)
+        ):
+            return None
+        data = read_now(self._documents.file(instance.path), frames[int(text) - 1])
+        if data is None:
+            return None
+        form = frames_as(accepted(request), syntax, one=True)
+        label = _label(form.media_type, syntax, str(request.url.replace(query="")))
+        return answer([ready_part(data, label)], inner=form.media_type, multipart=form.multipart)
 
     def _frames(self, request: Request) -> Response:
         instance = self._documents.instance(*_uids(request))
-        numbers = _numbers(request.path_params["frames"])
-        pixels = _pixels_of(instance, numbers)
+        pixels = _pixels_of(instance)
+        numbers = frame_numbers(request.path_params["frames"], pixels.count)
         syntax = instance.transfer_syntax_uid
         form = frames_as(accepted(request), syntax, one=len(numbers) == 1)
         decoded = not pixels.in_file or (is_plain(form, syntax) and syntax not in _LITTLE)
@@ -145,22 +193,10 @@ def _uids(request: Request) -> tuple[str, str, str]:
     return path["study"], path["series"], path["instance"]
 
 
-def _numbers(text: str) -> Sequence[int]:
-    """Return the frames of a path, counted from 1."""
-    parts = text.split(",")
-    if not all(part.isascii() and part.isdigit() and len(part) < _DIGITS for part in parts):
-        msg = f"{text[:64]!r} is not a list of frame numbers"
-        raise InputError(msg)
-    return [int(part) for part in parts]
-
-
-def _pixels_of(instance: WebInstance, numbers: Sequence[int]) -> Pixels:
+def _pixels_of(instance: WebInstance) -> Pixels:
     pixels = instance.pixels
     if pixels is None:
         msg = "the instance has no frames"
-        raise NotFound(msg)
-    if not all(1 <= number <= pixels.count for number in numbers):
-        msg = f"the instance has frames 1 to {pixels.count}"
         raise NotFound(msg)
     if pixels.problem:
         raise PixelsUnreadable(pixels.problem)
@@ -208,9 +244,3 @@ def _entity_tag(documents: Sequence[SeriesDocument]) -> str:
 
 def _takes_gzip(request: Request) -> bool:
     return "gzip" in request.headers.get("accept-encoding", "")
-
-
-def _joined(documents: Sequence[SeriesDocument], instance: str | None) -> bytes:
-    if instance is not None:
-        return documents[0].of(instance)
-    return b"[" + b",".join(document.plain()[1:-1] for document in documents) + b"]"

@@ -69,6 +69,19 @@ def test_instances_are_stored_and_at_once_listed(site: Site):
     assert (row.state, row.sender, row.received) == ("receiving", "STOW-RS", 3)
 
 
+def test_lists_and_metadata_that_are_asked_again_follow_at_once(site: Site):
+    study = f"/studies/{image(1).StudyInstanceUID}"
+    series = f"{study}/series/{image(1).SeriesInstanceUID}"
+    for count in (1, 2, 3):
+        assert store(site, image(count)).status_code == 200
+        for _ in range(2):
+            assert site.get("/studies")[0]["00201208"]["Value"] == [count]
+            assert len(site.get(f"{study}/instances")) == count
+            assert len(site.get(f"{series}/metadata")) == count
+    site.keep([image(1, study="second")])
+    assert len(site.get("/studies")) == 2
+
+
 def test_the_same_again_changes_nothing_and_other_content_is_a_duplicate(site: Site):
     assert store(site, image(1)).status_code == 200
     assert store(site, image(1)).status_code == 200
