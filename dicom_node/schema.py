@@ -281,6 +281,29 @@ commitment_requests = sa.Table(
     sa.Index("commitment_requests_by_time", "tenant", "answered_at", "due_at"),
 )
 
+assessments = sa.Table(
+    "assessments",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("tenant", sa.String(64), nullable=False, server_default="default"),
+    _text("action"),  # what was done at once: one finding, or all of a study
+    _text("study_uid"),
+    _text("workitem_uid"),
+    _text("tracking_uid"),
+    _text("model"),
+    _text("verdict"),  # accepted | rejected | corrected | withdrawn
+    _text("reason"),
+    _text("comment"),
+    sa.Column("instead", sa.JSON),
+    sa.Column("measured", sa.JSON, nullable=False),
+    _text("reader"),
+    _time("at", nullable=False),
+    sa.Column("undoes", sa.Text),
+    sa.Column("current", sa.Boolean, nullable=False),  # the newest of its finding
+    sa.Index("assessments_by_study", "tenant", "study_uid", "tracking_uid", "current"),
+    sa.Index("assessments_by_time", "tenant", "at"),
+)
+
 events = sa.Table(
     "events",
     metadata,

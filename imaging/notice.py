@@ -40,7 +40,7 @@ SCHEME = "99WETREAD"
 TITLE = Code("AI_NOT_PERFORMED", SCHEME, "AI analysis not performed")
 _REASON = Code("REASON", SCHEME, "Reason")
 _EXPLANATION = Code("EXPLANATION", SCHEME, "Explanation")
-_ENGLISH = Code("en-US", "RFC5646", "English (United States)")
+ENGLISH = Code("en-US", "RFC5646", "English (United States)")
 _CHINESE = Code("zh-CN", "RFC5646", "Chinese (China)")
 _OBSERVER_TYPE = Code("121005", "DCM", "Observer Type")
 _DEVICE = Code("121007", "DCM", "Device")
@@ -90,7 +90,7 @@ def not_performed(notice: Notice, source: Dataset, *, wetread_version: str) -> D
         manufacturer=MANUFACTURER,
         is_complete=True,
     )
-    made.CodingSchemeIdentificationSequence = [_scheme()]
+    made.CodingSchemeIdentificationSequence = [scheme_item()]
     return finished(
         made,
         source,
@@ -103,7 +103,7 @@ def not_performed(notice: Notice, source: Dataset, *, wetread_version: str) -> D
 def _content(notice: Notice, stamp: Stamp) -> Dataset:
     root = ContainerContentItem(coded(TITLE), is_content_continuous=False)
     content = ContentSequence()
-    content.extend(LanguageOfContentItemAndDescendants(coded(_ENGLISH)))
+    content.extend(LanguageOfContentItemAndDescendants(coded(ENGLISH)))
     content.extend(_observer(notice, stamp))
     what = notice.algorithm.title if notice.algorithm else "AI"
     images = len(dict.fromkeys(notice.instances))
@@ -140,7 +140,8 @@ def _observer(notice: Notice, stamp: Stamp) -> list[ContentItem]:
     ]
 
 
-def _scheme() -> Dataset:
+def scheme_item() -> Dataset:
+    """Return the item that says whose private codes `SCHEME` are."""
     item = Dataset()
     item.CodingSchemeDesignator = SCHEME
     item.CodingSchemeName = "Wetread private codes"

@@ -45,6 +45,7 @@ class Kind(Enum):
     MEASUREMENTS = 9002
     KEY_IMAGE = 9003
     NOTICE = 9004
+    ASSESSMENT = 9005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ def finished(
     rewrite = in_any_script or not well_written(source, tags)
     _place_in_study(ds, in_utf_8(source, tags) if rewrite else source)
     ds.StudyInstanceUID = source.StudyInstanceUID
-    _date(ds, _in_zone_of(source, stamp.created))
+    _date(ds, in_zone_of(source, stamp.created))
     ds.SOPInstanceUID, ds.SeriesInstanceUID = stamp.instance_uid, stamp.series_uid
     ds.SeriesNumber, ds.InstanceNumber = stamp.kind.value, 1
     ds.SeriesDescription = line(description)
@@ -179,7 +180,7 @@ def _place_in_study(ds: Dataset, source: Dataset) -> None:
             ds.pop(keyword, None)
 
 
-def _in_zone_of(source: Dataset, moment: datetime) -> datetime:
+def in_zone_of(source: Dataset, moment: datetime) -> datetime:
     """Timezone Offset From UTC governs every time of an instance, the copied study time too."""
     offset = str(source.get("TimezoneOffsetFromUTC") or "")
     digits = offset.lstrip("+-")

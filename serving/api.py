@@ -72,7 +72,7 @@ JournalDep = Annotated[Journal, Depends(_journal)]
 OperationsDep = Annotated[Operations, Depends(_operations)]
 RegistryDep = Annotated[Registry, Depends(_registry)]
 
-_PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}}
+PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}}
 
 
 class StudyQuery(BaseModel):
@@ -111,7 +111,7 @@ def list_studies(views: Views, query: Annotated[StudyQuery, Query()]) -> StudyLi
     return views.listed(query.filter(), limit=query.limit, offset=query.offset)
 
 
-@router.get("/studies/{study_uid}", tags=["studies"], responses={404: _PROBLEM})
+@router.get("/studies/{study_uid}", tags=["studies"], responses={404: PROBLEM})
 def get_study(study_uid: str, views: Views) -> StudyDetail:
     """Return a study: series, decisions and why, workitems, findings, results, deliveries."""
     return views.detail(study_uid)
@@ -121,7 +121,7 @@ def get_study(study_uid: str, views: Views) -> StudyDetail:
     "/studies/{study_uid}/reanalyse",
     tags=["studies"],
     status_code=202,
-    responses={404: _PROBLEM, 409: _PROBLEM},
+    responses={404: PROBLEM, 409: PROBLEM},
 )
 def reanalyse(study_uid: str, operations: OperationsDep) -> Workitem:
     """Analyse a study again with the models installed now; what is unchanged keeps its UIDs."""
@@ -166,7 +166,7 @@ def list_workitems(
     return list(journal.workitems(state=state))
 
 
-@router.get("/workitems/{workitem_uid}", tags=["workitems"], responses={404: _PROBLEM})
+@router.get("/workitems/{workitem_uid}", tags=["workitems"], responses={404: PROBLEM})
 def get_workitem(workitem_uid: str, journal: JournalDep) -> Workitem:
     """Return one workitem."""
     found = journal.workitem(workitem_uid)
@@ -177,7 +177,7 @@ def get_workitem(workitem_uid: str, journal: JournalDep) -> Workitem:
 
 
 @router.patch(
-    "/workitems/{workitem_uid}", tags=["workitems"], responses={404: _PROBLEM, 409: _PROBLEM}
+    "/workitems/{workitem_uid}", tags=["workitems"], responses={404: PROBLEM, 409: PROBLEM}
 )
 def change_workitem(
     workitem_uid: str, change: PriorityChange, operations: OperationsDep
@@ -189,7 +189,7 @@ def change_workitem(
 @router.post(
     "/workitems/{workitem_uid}/cancel",
     tags=["workitems"],
-    responses={404: _PROBLEM, 409: _PROBLEM},
+    responses={404: PROBLEM, 409: PROBLEM},
 )
 def cancel_workitem(workitem_uid: str, operations: OperationsDep) -> Workitem:
     """Stop a workitem before its next step; what is delivered stays delivered."""
@@ -200,7 +200,7 @@ def cancel_workitem(workitem_uid: str, operations: OperationsDep) -> Workitem:
     "/workitems/{workitem_uid}/retry",
     tags=["workitems"],
     status_code=202,
-    responses={404: _PROBLEM, 409: _PROBLEM},
+    responses={404: PROBLEM, 409: PROBLEM},
 )
 def retry_workitem(workitem_uid: str, operations: OperationsDep) -> Workitem:
     """Run an ended workitem's study again, deliveries included; returns the new workitem."""
@@ -217,7 +217,7 @@ def list_deliveries(
     return list(journal.deliveries(study_uid=study_uid, state=state))
 
 
-@router.post("/deliveries/retry", tags=["deliveries"], status_code=202, responses={409: _PROBLEM})
+@router.post("/deliveries/retry", tags=["deliveries"], status_code=202, responses={409: PROBLEM})
 def retry_deliveries(
     operations: OperationsDep, study_uid: str | None = None, destination: str | None = None
 ) -> list[Delivery]:
@@ -241,7 +241,7 @@ async def events(
     named: Annotated[bool, Query(description="false: every event as a plain message")] = True,
 ) -> StreamingResponse:
     """Stream what happens as server-sent events; reconnecting clients continue where they were."""
-    if after is None and last_event_id and last_event_id.isdigit():
+    if last_event_id and last_event_id.isdigit():  # a connection that was lost goes on
         after = int(last_event_id)
     start = after if after is not None else await asyncio.to_thread(journal.last_event_id)
     stream = _stream(journal, start, named=named)

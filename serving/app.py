@@ -1,5 +1,6 @@
 """The web application: pages, REST, health and figures."""
 
+import time
 from collections.abc import Callable
 
 from fastapi import FastAPI
@@ -8,7 +9,8 @@ from fastapi.responses import Response
 from dicom_node.archive import Archive
 from dicom_node.index import Index
 from models.registry import Registry
-from serving import api
+from serving import api, api_assessments
+from serving.assessments import Assessments
 from serving.health import Health
 from serving.journal import Journal
 from serving.metrics import exposition
@@ -37,10 +39,16 @@ def build(
     )
     app.state.views = StudyViews(index, journal)
     app.state.journal, app.state.operations, app.state.registry = journal, operations, registry
+    app.state.assessments = Assessments(index.engine, tenant=index.tenant, clock=time.time)
     app.state.room = pages.furnished(
-        index=index, archive=archive, journal=journal, registry=registry
+        index=index,
+        archive=archive,
+        journal=journal,
+        registry=registry,
+        assessments=app.state.assessments,
     )
     app.include_router(api.router)
+    app.include_router(api_assessments.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files(), name="static")
     _add_health(

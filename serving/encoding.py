@@ -49,5 +49,10 @@ def notice_draft(notice: Notice, source: Dataset) -> Draft:
     return _draft("NOTICE", not_performed(notice, source, wetread_version=WETREAD_VERSION))
 
 
+def assessment_draft(document: Dataset) -> Draft:
+    """Return a reader's assessment."""
+    return _draft("ASSESSMENT", document)
+
+
 def _draft(kind: ResultKind, ds: Dataset) -> Draft:
     return Draft(kind=kind, dataset=ds, part10=encoded(ds))

@@ -179,12 +179,13 @@ class Journal(Deliveries):
     def supersede(self, study_uid: str, model: str, *, by: Sequence[Result]) -> None:
         """Mark earlier results of a model in a study, and notices that none read it, as superseded.
 
-        By what is of the same kind, else by the SR; a notice leaves earlier findings standing.
+        By what is of the same kind, else by the SR; a notice leaves earlier findings standing, and
+        readers' assessments are superseded by assessments only.
         """
         table, heirs = schema.results, {result.kind: result.instance_uid for result in by}
         with schema.writing(self._engine) as db:
             for earlier in get_args(ResultKind):
-                heir = heirs.get(earlier, heirs.get("SR"))
+                heir = heirs.get(earlier, None if earlier == "ASSESSMENT" else heirs.get("SR"))
                 if heir:
                     db.execute(
                         update(table)
@@ -231,6 +232,11 @@ class Journal(Deliveries):
             msg = f"there is no result {instance_uid}"
             raise NotFound(msg)
         return found
+
+    def current_findings(self, study_uid: str) -> tuple[FindingRecord, ...]:
+        """Return what the newest analysis of a study found."""
+        newest = {item.workitem_uid for item in self.workitems(study_uid=study_uid)[:1]}
+        return tuple(f for f in self.findings(study_uid) if f.workitem_uid in newest)
 
     def results(
         self, *, study_uid: str | None = None, workitem_uid: str | None = None

@@ -15,7 +15,7 @@ from serving.order import place
 from serving.records import Delivery, Workitem
 from serving.settings import Settings
 from serving.studies import traits_of
-from serving.tickets import ANALYSE_STUDY, DELIVER_AGAIN, StudyTicket
+from serving.tickets import ANALYSE_STUDY, DELIVER_AGAIN, FILE_ASSESSMENT, StudyTicket
 
 _log = structlog.get_logger(__name__)
 _DIGEST_SHOWN = 12
@@ -153,6 +153,11 @@ class Operations:
                 priority=_AT_ONCE,
             )
         return tuple(items)
+
+    def file_assessment(self, study_uid: str, number: int) -> None:
+        """Let what readers think of a study be written into it; `number` is their newest row."""
+        work_id = f"{study_uid}/assessment-{number}"
+        self._client.start(FILE_ASSESSMENT, work_id, study_uid, priority=_AT_ONCE)
 
     def _start(self, ticket: StudyTicket) -> None:
         work_id, study = ticket["workitem_uid"], self._index.study(ticket["study_uid"])

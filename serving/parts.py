@@ -10,6 +10,7 @@ from dicom_node.index import Index
 from dicom_node.ingest import Ingest
 from dicom_node.transactions import Transactions
 from models.registry import Registry
+from serving.assessments import Assessments
 from serving.engine import Client
 from serving.journal import Journal
 from serving.operations import Operations
@@ -48,6 +49,11 @@ class Parts:
     def journal(self) -> Journal:
         """The memory of the work."""
         return Journal(self.index.engine, tenant=self.settings.tenant, clock=time.time)
+
+    @cached_property
+    def assessments(self) -> Assessments:
+        """The memory of what readers think."""
+        return Assessments(self.index.engine, tenant=self.settings.tenant, clock=time.time)
 
     @cached_property
     def transactions(self) -> Transactions:

@@ -13,7 +13,7 @@ from imaging.reasons import Reason
 from imaging.sentences import Value
 
 WorkitemState = Literal["SCHEDULED", "IN PROGRESS", "COMPLETED", "CANCELED"]
-ResultKind = Literal["SEG", "SR", "KEY_IMAGE", "NOTICE"]
+ResultKind = Literal["SEG", "SR", "KEY_IMAGE", "NOTICE", "ASSESSMENT"]
 DeliveryState = Literal["waiting", "delivered", "proven", "refused", "failed", "held", "superseded"]
 StudyState = Literal["receiving", "waiting", "analysing", "delivering", "done", "failed"]
 

@@ -7,6 +7,7 @@ from imaging.sentences import Value
 
 ANALYSE_STUDY = "analyse-study"
 DELIVER_AGAIN = "deliver-again"
+FILE_ASSESSMENT = "file-assessment"
 
 
 class StudyTicket(TypedDict):
@@ -45,6 +46,13 @@ class Plan(TypedDict):
     """What to do with a study."""
 
     assignments: list[Assignment]
+    destinations: list[str]
+
+
+class Sending(TypedDict):
+    """Results to deliver, and to whom."""
+
+    results: list[str]
     destinations: list[str]
 
 

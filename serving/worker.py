@@ -10,6 +10,7 @@ import structlog
 from imaging.errors import NotFound
 from imaging.reasons import Reason, reason
 from serving.analysers import Analysers
+from serving.assessing import AssessmentWriter
 from serving.attempts import Attempts
 from serving.courier import Courier
 from serving.engine import MAX_RECOVERIES, Worker, leave
@@ -41,10 +42,25 @@ def build_courier(parts: Parts) -> Courier:
             index=parts.index,
             archive=parts.archive,
             journal=parts.journal,
-            results=ResultStore(
-                index=parts.index, ingest=parts.ingest, journal=parts.journal, clock=time.time
-            ),
+            results=_result_store(parts),
         ),
+    )
+
+
+def build_writer(parts: Parts) -> AssessmentWriter:
+    """Return what writes assessments, on these parts."""
+    return AssessmentWriter(
+        index=parts.index,
+        archive=parts.archive,
+        journal=parts.journal,
+        assessments=parts.assessments,
+        results=_result_store(parts),
+    )
+
+
+def _result_store(parts: Parts) -> ResultStore:
+    return ResultStore(
+        index=parts.index, ingest=parts.ingest, journal=parts.journal, clock=time.time
     )
 
 
@@ -80,7 +96,7 @@ def _launch(parts: Parts, slot: str) -> Worker:
     delivery = settings.delivery
     lookout = Lookout(courier.probe, look_s=delivery.look_s, at_once=delivery.at_once)
     attempts = Attempts(settings, Analysers(settings), parts.registry)
-    register(attempts, parts.journal, courier, lookout=lookout)
+    register(attempts, parts.journal, courier, lookout=lookout, writer=build_writer(parts))
     worker.launch()
     _log.info("working", slot=slot)
     return worker

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import structlog
 
 from imaging.reasons import reason
+from serving.assessing import AssessmentWriter
 from serving.attempts import Attempts, Outcome, settled
 from serving.courier import Courier
 from serving.engine import child, patched, sleep, step, workflow
@@ -18,6 +19,7 @@ from serving.lookout import Lookout
 from serving.tickets import (
     ANALYSE_STUDY,
     DELIVER_AGAIN,
+    FILE_ASSESSMENT,
     Assignment,
     Plan,
     SetAside,
@@ -25,15 +27,24 @@ from serving.tickets import (
     told,
 )
 
+_SETTLED_S = 2.0  # readers assess one finding after the other; one document says it all
 _log = structlog.get_logger(__name__)
 _Deliver: TypeAlias = Callable[[str, str, list[str]], Awaitable[None]]
 _ReadSeries: TypeAlias = Callable[[str, Assignment], Awaitable[None]]
 
 
-def register(attempts: Attempts, journal: Journal, courier: Courier, *, lookout: Lookout) -> None:
+def register(
+    attempts: Attempts,
+    journal: Journal,
+    courier: Courier,
+    *,
+    lookout: Lookout,
+    writer: AssessmentWriter,
+) -> None:
     """Register the workflows of a worker; once, before it is launched."""
     deliver = _deliver(courier, lookout)
     _deliver_again(courier, deliver)
+    _file_assessment(writer, deliver)
     read_series = _read_series(attempts, journal, deliver)
     _analyse_study(attempts, journal, read_series, deliver=deliver)
 
@@ -62,6 +73,14 @@ def _deliver_again(courier: Courier, deliver: _Deliver) -> None:
     async def deliver_again(work_id: str, destination: str, results: list[str]) -> None:
         await step(courier.start_over, destination, results)
         await child(deliver, f"{work_id}/deliver", destination, results)
+
+
+def _file_assessment(writer: AssessmentWriter, deliver: _Deliver) -> None:
+    @workflow(FILE_ASSESSMENT)
+    async def file_assessment(work_id: str, study_uid: str) -> None:
+        await sleep(_SETTLED_S)
+        sent = await step(writer.write, study_uid)
+        await _send(deliver, work_id, sent["results"], destinations=sent["destinations"])
 
 
 async def _send(

@@ -7,6 +7,8 @@ import sqlalchemy as sa
 
 from dicom_node.index import Index
 from dicom_node.schema import results, studies, workitems
+from imaging.verdict import Verdict
+from serving.assessments import Assessments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +18,16 @@ class Figures:
     received: int
     analysed: int
     seconds_to_result: float | None
+    accepted: int
+    assessed: int
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of assessed findings that readers accepted as they were."""
+        return self.accepted / self.assessed if self.assessed else None
 
 
-def figures_since(index: Index, start: float) -> Figures:
+def figures_since(index: Index, assessments: Assessments, start: float) -> Figures:
     """Return the figures of what happened at or after `start` (Unix seconds)."""
     tenant = index.tenant
     came = sa.select(sa.func.count()).where(
@@ -39,8 +48,11 @@ def figures_since(index: Index, start: float) -> Figures:
     with index.engine.connect() as db:
         received = db.execute(came).scalar_one()
         seconds = list(db.execute(ended).scalars())
+    verdicts = assessments.counts_since(start)
     return Figures(
         received=received,
         analysed=len(seconds),
         seconds_to_result=median(seconds) if seconds else None,
+        accepted=verdicts.get(Verdict.ACCEPTED, 0),
+        assessed=sum(n for verdict, n in verdicts.items() if verdict != Verdict.WITHDRAWN),
     )

@@ -5,6 +5,7 @@ from typing import get_args
 
 from imaging.sentences import Language
 from imaging.terms_zh import TERMS_ZH
+from imaging.verdict import RejectReason
 from serving.records import FindingRecord, ReasonRecord
 from serving.room.words_zh import WORDS_ZH
 
@@ -14,6 +15,7 @@ _KINDS = {
     "SR": "structured report (SR)",
     "KEY_IMAGE": "key image",
     "NOTICE": "notice: not analysed",
+    "ASSESSMENT": "readers' assessment (SR)",
 }
 
 
@@ -45,6 +47,10 @@ class Words:
     def kind(self, kind: str) -> str:
         """Return what an object is called."""
         return self(kind) if self.language == "zh" else _KINDS.get(kind, kind)
+
+    def reject(self, code: str) -> str:
+        """Return a reason to reject a finding in words."""
+        return self(RejectReason[code].value) if code in RejectReason.__members__ else code
 
     def reason(self, reason: ReasonRecord) -> str:
         """Return the sentence of a reason."""

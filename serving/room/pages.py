@@ -18,7 +18,9 @@ from starlette.staticfiles import StaticFiles
 from dicom_node.archive import Archive
 from dicom_node.index import Index
 from imaging.errors import NotFound
+from imaging.verdict import RejectReason
 from models.registry import Registry
+from serving.assessments import Assessments
 from serving.journal import Journal
 from serving.room import show
 from serving.room.figures import figures_since
@@ -51,6 +53,7 @@ class Room:
     index: Index
     journal: Journal
     registry: Registry
+    assessments: Assessments
     worklist: Worklist
     pictures: Pictures
     studies: StudyPages
@@ -58,16 +61,30 @@ class Room:
     clock: Callable[[], float]
 
 
-def furnished(*, index: Index, archive: Archive, journal: Journal, registry: Registry) -> Room:
+def furnished(
+    *,
+    index: Index,
+    archive: Archive,
+    journal: Journal,
+    registry: Registry,
+    assessments: Assessments,
+) -> Room:
     """Return the reading room on these parts."""
     pictures = Pictures(index, archive)
     return Room(
         index=index,
         journal=journal,
         registry=registry,
+        assessments=assessments,
         worklist=Worklist(index),
         pictures=pictures,
-        studies=StudyPages(index=index, journal=journal, registry=registry, pictures=pictures),
+        studies=StudyPages(
+            index=index,
+            journal=journal,
+            registry=registry,
+            assessments=assessments,
+            pictures=pictures,
+        ),
         templates=_templates(),
         clock=time.time,
     )
@@ -113,6 +130,7 @@ class ListQuery(BaseModel):
     date_from: str = ""
     date_to: str = ""
     findings: str = ""
+    read: str = ""
     page: int = Field(1, ge=1, le=100_000)
 
     @property
@@ -126,6 +144,7 @@ class ListQuery(BaseModel):
             date_from=_digits(self.date_from),
             date_to=_digits(self.date_to),
             with_findings=bool(self.findings),
+            read={"all": None, "only": True}.get(self.read, False),
         )
 
     def at(self, page: int) -> str:
@@ -152,7 +171,7 @@ def _digits(date: str) -> str:
 @router.get("/")
 def worklist(request: Request, room: RoomDep, query: Annotated[ListQuery, Query()]) -> Response:
     """Show the worklist."""
-    now = room.clock()
+    now, event = room.clock(), room.journal.last_event_id()
     offset = (query.page - 1) * PER_PAGE
     page = room.worklist.page(query.wanted, now=now, limit=PER_PAGE, offset=offset)
     midnight = datetime.fromtimestamp(now).astimezone().replace(hour=0, minute=0, second=0)
@@ -165,21 +184,31 @@ def worklist(request: Request, room: RoomDep, query: Annotated[ListQuery, Query(
         links={"before": query.at(query.page - 1), "after": query.at(query.page + 1)},
         states=STATES,
         pages=max(1, -(-page.total // PER_PAGE)),
-        figures=figures_since(room.index, midnight.timestamp()),
+        figures=figures_since(room.index, room.assessments, midnight.timestamp()),
         now=now,
+        event=event,
     )
 
 
 @router.get("/studies/{study_uid}")
 def study(request: Request, room: RoomDep, study_uid: str, *, series: str = "") -> Response:
     """Show one study."""
-    now = room.clock()
+    now, event = room.clock(), room.journal.last_event_id()
     try:
         page = room.studies.page(study_uid, now=now, series_uid=series)
     except NotFound:
         return _html(request, room, "missing.html", status=404)
     drawn = hashlib.sha256(" ".join(page.overlays).encode()).hexdigest()[:8]
-    return _html(request, room, "study.html", page=page, drawn=drawn, now=now)
+    return _html(
+        request,
+        room,
+        "study.html",
+        page=page,
+        drawn=drawn,
+        now=now,
+        event=event,
+        reasons=RejectReason,
+    )
 
 
 @router.get("/studies/{study_uid}/series/{series_uid}/{place}.jpg")
@@ -234,6 +263,7 @@ def _html(
             request.headers.get("accept-language"),
         )
     )
+    values.setdefault("event", 0)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     body = room.templates.get_template(template).render(t=words, here=here, **values)
     return HTMLResponse(body, status_code=status, headers=_HEADERS)

@@ -1,7 +1,7 @@
 """Everything the page of one study shows, put together."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -11,6 +11,7 @@ from imaging.errors import InputError, NotFound
 from imaging.windows import Preset, presets_of
 from models.manifest import Manifest
 from models.registry import Registry
+from serving.assessments import AssessmentRecord, Assessments
 from serving.journal import Journal
 from serving.records import DecisionRecord, Delivery, FindingRecord, Result, Workitem
 from serving.room.pictures import Pictures, Slices, default_window, overlays_of
@@ -42,6 +43,7 @@ class FindingCard:
     place: int | None
     evidence: tuple[int, ...]
     changes: tuple[Change, ...]
+    assessment: AssessmentRecord | None
 
     @property
     def calibration(self) -> str:
@@ -71,15 +73,27 @@ class StudyPage:
     results: tuple[Result, ...]
     deliveries: tuple[Delivery, ...]
     workitems: tuple[Workitem, ...]
+    history: tuple[AssessmentRecord, ...]
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """What each finding is called, by tracking UID."""
+        return {card.finding.tracking_uid: card.finding.concept for card in self.cards}
 
 
 class StudyPages:
     """Builds pages; reads only."""
 
     def __init__(
-        self, *, index: Index, journal: Journal, registry: Registry, pictures: Pictures
+        self,
+        *,
+        index: Index,
+        journal: Journal,
+        registry: Registry,
+        assessments: Assessments,
+        pictures: Pictures,
     ) -> None:
-        self._index, self._journal = index, journal
+        self._index, self._journal, self._assessments = index, journal, assessments
         self._registry, self._pictures = registry, pictures
         self._worklist, self._views = Worklist(index), StudyViews(index, journal)
 
@@ -104,15 +118,21 @@ class StudyPages:
         )
         wanted = [series_uid, *(f.series_uid for f in line.findings)]
         earlier = self._earlier(line)
+        history = self._assessments.history(study_uid)
+        said = {r.tracking_uid: r for r in history if r.current and r.verdict != "withdrawn"}
         return StudyPage(
             line=line,
             series=rows,
             shown=self._shown(study_uid, rows, wanted),
-            cards=tuple(self._card(detail, f, earlier) for f in line.findings),
+            cards=tuple(
+                replace(self._card(detail, f, earlier), assessment=said.get(f.tracking_uid))
+                for f in line.findings
+            ),
             overlays=overlays_of(detail.results),
             results=detail.results,
             deliveries=detail.deliveries,
             workitems=detail.workitems,
+            history=history,
         )
 
     def _has_pixels(self, series: SeriesView) -> bool:
@@ -155,6 +175,7 @@ class StudyPages:
             place=place,
             evidence=self._evidence(study, finding, slices),
             changes=changes(finding, earlier),
+            assessment=None,
         )
 
     def _evidence(
@@ -197,13 +218,5 @@ class StudyPages:
         return tuple(
             EarlierFinding(study_uid=row.study_uid, date=row.study_date, finding=finding)
             for row in older[:_PRIORS_LOOKED_AT]
-            for finding in self._newest_findings(row.study_uid)
-        )
-
-    def _newest_findings(self, study_uid: str) -> tuple[FindingRecord, ...]:
-        newest = self._journal.workitems(study_uid=study_uid)[:1]
-        return tuple(
-            finding
-            for finding in self._journal.findings(study_uid)
-            if newest and finding.workitem_uid == newest[0].workitem_uid
+            for finding in self._journal.current_findings(row.study_uid)
         )

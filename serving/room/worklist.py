@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from dicom_node.index import Index
 from dicom_node.records import StudyFilter, StudyRow
-from dicom_node.schema import deliveries, findings, results, series, studies, workitems
+from dicom_node.schema import assessments, deliveries, findings, results, series, studies, workitems
+from imaging.verdict import Verdict
 from serving.records import FindingRecord, Workitem
 from serving.room.urgency import (
     HEAD_START_H,
@@ -34,7 +35,10 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which studies to list; what is empty does not restrict."""
+    """Which studies to list; what is empty does not restrict.
+
+    `read` is whether every finding was assessed; ``None`` lists both.
+    """
 
     text: str = ""
     modality: str = ""
@@ -42,6 +46,7 @@ class Wanted:
     date_from: str = ""
     date_to: str = ""
     with_findings: bool = False
+    read: bool | None = False
 
     @property
     def plain(self) -> StudyFilter:
@@ -56,7 +61,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One study of the list."""
+    """One study of the list; `verdicts` are readers', by tracking UID, but for withdrawn ones."""
 
     study: StudyRow
     modalities: tuple[str, ...]
@@ -64,7 +69,13 @@ class Line:
     state: AiState
     workitem: Workitem | None
     findings: tuple[FindingRecord, ...]
+    verdicts: Mapping[str, Verdict]
     standing: Standing
+
+    @property
+    def read(self) -> bool:
+        """Whether every finding was assessed."""
+        return bool(self.findings) and all(f.tracking_uid in self.verdicts for f in self.findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +119,7 @@ class Worklist:
         newest = {row.workitem_uid for row in rows.values() if row.workitem_uid}
         items = self._workitems(db, newest)
         found = self._findings(db, newest)
-        kinds = self._modalities(db, uids)
+        kinds, verdicts = self._modalities(db, uids), self._verdicts(db, uids)
         lines = []
         for uid in (uid for uid in uids if uid in rows):
             row, item = rows[uid], items.get(rows[uid].workitem_uid)
@@ -122,10 +133,12 @@ class Worklist:
                     state=row.ai_state,
                     workitem=item,
                     findings=mine,
+                    verdicts=verdicts.get(uid, {}),
                     standing=standing(
                         mine,
                         priority=item.priority if item else HIGH_UP_TO + 1,
                         waiting_s=now - study.first_received_at,
+                        rejected=_rejected(verdicts.get(uid, {})),
                     ),
                 )
             )
@@ -139,7 +152,28 @@ class Worklist:
             conditions.append(self._state() == wanted.state)
         if wanted.with_findings:
             conditions.append(sa.exists().where(*self._of_newest(findings)))
+        if wanted.read is not None:
+            conditions.append(self._is_read() if wanted.read else ~self._is_read())
         return conditions
+
+    def _is_read(self) -> sa.ColumnElement[bool]:
+        mine = self._of_newest(findings)
+        return sa.exists().where(*mine) & ~sa.exists().where(*mine, ~self._judged())
+
+    def _judged(self, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        """Whether a verdict on a finding holds."""
+        return (
+            sa.exists()
+            .where(
+                assessments.c.tenant == self._tenant,
+                assessments.c.study_uid == findings.c.study_uid,
+                assessments.c.tracking_uid == findings.c.tracking_uid,
+                assessments.c.current,
+                assessments.c.verdict != Verdict.WITHDRAWN.value,
+                *conditions,
+            )
+            .correlate(findings)
+        )
 
     def _newest(self, column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
         """Return a column of a study's newest workitem."""
@@ -168,7 +202,7 @@ class Worklist:
                 other.c.tenant == self._tenant,
                 other.c.workitem_uid == deliveries.c.workitem_uid,
                 other.c.destination == deliveries.c.destination,
-                other.c.state != "refused",
+                other.c.state.not_in(("refused", "superseded")),
             )
             .correlate(deliveries)
         )
@@ -182,7 +216,7 @@ class Worklist:
             (sa.func.coalesce(state, "SCHEDULED") == "SCHEDULED", "waiting"),
             (state == "IN PROGRESS", "analysing"),
             (sa.or_(state == "CANCELED", held, undelivered), "failed"),
-            (sa.exists().where(*mine, deliveries.c.state == "waiting"), "delivering"),
+            (sa.exists().where(*mine, deliveries.c.state.in_(("waiting", "held"))), "delivering"),
             (answered, "done"),
             else_="not analysed",
         )
@@ -197,9 +231,10 @@ class Worklist:
             else_=0.0,
         )
         sound = content["abstained"]["code"].as_string().is_(None)
+        rejected = self._judged(assessments.c.verdict == Verdict.REJECTED.value)
         found = (
             sa.select(sa.func.max(hours))
-            .where(*self._of_newest(findings), sound)
+            .where(*self._of_newest(findings), sound, ~rejected)
             .correlate(studies)
             .scalar_subquery()
         )
@@ -240,12 +275,31 @@ class Worklist:
         )
         return _grouped((uid, kind) for uid, kind in db.execute(query))
 
+    def _verdicts(
+        self, db: sa.Connection, uids: Sequence[str]
+    ) -> Mapping[str, Mapping[str, Verdict]]:
+        columns = assessments.c.study_uid, assessments.c.tracking_uid, assessments.c.verdict
+        query = sa.select(*columns).where(
+            assessments.c.tenant == self._tenant,
+            assessments.c.study_uid.in_(uids),
+            assessments.c.current,
+            assessments.c.verdict != Verdict.WITHDRAWN.value,
+        )
+        pairs = (
+            (uid, (tracking, Verdict(verdict))) for uid, tracking, verdict in db.execute(query)
+        )
+        return {uid: dict(verdicts) for uid, verdicts in _grouped(pairs).items()}
+
     def _made(self, uids: Sequence[str]) -> sa.Select[Any]:
         where = results.c.tenant == self._tenant, results.c.study_uid.in_(uids)
         return sa.select(results.c.series_uid).where(*where)
 
 
 _STUDY_COLUMNS = tuple(StudyRow.__dataclass_fields__)
+
+
+def _rejected(verdicts: Mapping[str, Verdict]) -> frozenset[str]:
+    return frozenset(uid for uid, verdict in verdicts.items() if verdict is Verdict.REJECTED)
 
 
 def _grouped(pairs: Any) -> dict[str, list[Any]]:

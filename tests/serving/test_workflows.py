@@ -15,13 +15,14 @@ from imaging.errors import SetupError
 from imaging.identity import AETitle
 from scripts.pacs import PacsPlan
 from scripts.receiver import Receiver
+from serving.assessments import AssessmentRequest
 from serving.records import Workitem
 from serving.settings import load
 from serving.worker import run
 from tests.builders import mr_series
 from tests.dicom_node.rig import free_port, wait_for
 from tests.models.networks import SEGMENTATION, endless
-from tests.serving.bench import Bench, ball, breaking, ct, mr
+from tests.serving.bench import Bench, ball, breaking, ct, mr, said
 from tests.serving.test_operations import complete
 
 soon = partial(wait_for, seconds=60)
@@ -144,6 +145,22 @@ def test_the_same_content_is_analysed_once(site: Site):
     complete(site.bench, study)
     site.ended(study)
     assert len(site.bench.journal.workitems(study_uid=study)) == 1
+
+
+def test_what_a_reader_says_is_delivered_as_results_are(site: Site):
+    """Two verdicts in a moment make one document."""
+    study = site.schedule(images(11))
+    site.ended(study)
+    parts, findings = site.bench.parts, site.bench.journal.current_findings(study)
+    for verdict in ({"verdict": "accepted"}, {"verdict": "rejected", "reason": "WRONG_OUTLINE"}):
+        wanted = AssessmentRequest.model_validate(verdict)
+        made = parts.assessments.assess(findings, wanted, study_uid=study, reader="local")
+        parts.operations.file_assessment(study, made[0].id)
+    soon(lambda: site.states(study)["pacs", "proven"] == 4)
+    filed = [r for r in site.bench.results(study).values() if r.kind == "ASSESSMENT"]
+    assert len(filed) == 1
+    assert filed[0].instance_uid in site.pacs.instances(study)
+    assert "WRONG_OUTLINE" in said(site.bench.dataset(filed[0]))
 
 
 def test_a_notice_is_delivered(site: Site):

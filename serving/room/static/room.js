@@ -35,7 +35,7 @@ async function again() {
 
 if (document.querySelector("[data-live]")) {
   const study = document.querySelector("[data-study-uid]")?.dataset.studyUid;
-  const stream = new EventSource("/api/events?named=false");
+  const stream = new EventSource(`/api/events?named=false&after=${document.getElementById("main").dataset.event}`);
   stream.onmessage = (event) => {
     if (!study || JSON.parse(event.data).study_uid === study) soon(300);
   };

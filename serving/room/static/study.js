@@ -116,3 +116,49 @@ document.addEventListener("click", async (event) => {
   dialog.firstElementChild.replaceChildren(card);
   dialog.showModal();
 });
+
+// Assessment: buttons and small forms of each finding; what the server refuses is said beside them.
+const uid = document.getElementById("study").dataset.studyUid;
+async function post(path, body, place) {
+  const problem = place?.querySelector(".problem");
+  try {
+    await send(`/api/studies/${uid}/assessments${path}`, body);
+    place?.querySelectorAll("form").forEach((form) => form.classList.remove("open"));
+    document.activeElement.blur();
+    await refresh();
+  } catch (error) {
+    if (!problem) throw error;
+    problem.textContent = error.message;
+    problem.hidden = false;
+  }
+}
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  const place = button.closest(".assess");
+  if (button.dataset.assess) await post("", JSON.parse(button.dataset.assess), document.querySelector(".assess"));
+  if (button.dataset.verdict) await post("", { verdict: button.dataset.verdict, tracking_uids: [place.dataset.tracking] }, place);
+  if (button.dataset.undo) await post(`/${button.dataset.undo}/undo`, undefined, place);
+  if (button.dataset.unfolds) {
+    for (const form of place.querySelectorAll("form")) {
+      const opens = form.id === button.dataset.unfolds && form.hidden;
+      form.hidden = !opens;
+      form.classList.toggle("open", opens);
+      place.querySelector(`[data-unfolds="${form.id}"]`)?.setAttribute("aria-expanded", String(opens));
+      if (opens) form.querySelector("select, input").focus();
+    }
+  }
+});
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("form[data-form]");
+  if (!form) return;
+  event.preventDefault();
+  const place = form.closest(".assess");
+  const said = new FormData(form);
+  const body = { verdict: form.dataset.form, tracking_uids: [place.dataset.tracking], comment: said.get("comment") };
+  if (said.get("reason")) body.reason = said.get("reason");
+  if (said.get("instead")) body.instead = said.get("instead");
+  const measured = [...form.querySelectorAll("[data-name]")].filter((input) => input.value !== "");
+  if (measured.length) body.measured = measured.map((input) => ({ name: input.dataset.name, value: Number(input.value) }));
+  await post("", body, place);
+});

@@ -44,7 +44,7 @@ def test_the_worklist_follows_a_study_as_it_arrives(site: Site, study: str, page
 
 
 def test_keys_open_a_study_and_scroll_it(site: Site, study: str, page: Page):
-    page.goto(site.address("/?text=Doe"))
+    page.goto(site.address("/?read=all&text=Doe"))
     expect(page.locator("tr[data-study]")).to_have_count(1)
     page.keyboard.press("/")
     expect(page.locator("#search")).to_be_focused()
@@ -75,7 +75,7 @@ def test_the_model_card_opens_on_a_click(site: Site, study: str, page: Page):
 
 
 def test_scripts_in_names_stay_text(site: Site, study: str, page: Page):
-    for path in ("/", f"/studies/{study}"):
+    for path in ("/?read=all", f"/studies/{study}"):
         page.goto(site.address(path))
         expect(page.locator("body")).to_contain_text(EVIL)
         assert page.title() != "taken over"
@@ -90,7 +90,31 @@ def test_chinese_is_kept_from_page_to_page(site: Site, study: str, page: Page):
     expect(page.locator("#findings")).to_contain_text("体积")
 
 
-@pytest.mark.parametrize("path", ["/", f"/studies/{STUDY}"])
+def test_accept_correct_reject_and_undo(site: Site, study: str, page: Page):
+    page.goto(site.address(f"/studies/{study}"))
+    card = page.locator(".findingcard")
+    card.get_by_role("button", name="Accept").click()
+    expect(card.locator(".badge.accepted")).to_be_visible()
+    card.get_by_role("button", name="Correct").click()
+    card.get_by_label("Volume").fill("2.5")
+    card.get_by_role("button", name="Save correction").click()
+    expect(card).to_contain_text("Volume → 2.50 ml")
+    card.get_by_role("button", name="Reject …").click()
+    card.get_by_label("Reason").select_option("OTHER")
+    card.get_by_role("button", name="Reject", exact=True).click()
+    expect(card.locator(".problem")).to_contain_text("needs a comment")
+    card.locator("form[data-form=rejected] [name=comment]").fill(EVIL)
+    card.get_by_role("button", name="Reject", exact=True).click()
+    expect(card.locator(".badge.rejected")).to_be_visible()
+    expect(card.locator("q")).to_have_text(EVIL)
+    card.get_by_role("button", name="Undo").click()
+    expect(card.locator(".badge.corrected")).to_be_visible()
+    expect(page.locator("#history tbody tr")).to_have_count(4)
+    page.goto(site.address("/?read=only"))
+    expect(page.locator("tr[data-study]", has_text="Doe")).to_contain_text("corrected")
+
+
+@pytest.mark.parametrize("path", ["/?read=all", f"/studies/{STUDY}"])
 def test_pages_fit_a_phone(site: Site, study: str, page: Page, path: str):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(site.address(path))

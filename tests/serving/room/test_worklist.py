@@ -1,10 +1,12 @@
 import random
+import time
 
 import pytest
 
 from dicom_node import schema
 from imaging.findings import Urgency
 from imaging.reasons import reason
+from serving.assessments import AssessmentRequest
 from serving.records import ReasonRecord
 from serving.room.figures import figures_since
 from serving.room.worklist import Wanted, Worklist
@@ -96,7 +98,7 @@ def states_by_turns(bench: Bench) -> dict[str, str]:
         bench.ticket(made[what])
     bench.journal.begin(bench.workitem(made["analysing"]).workitem_uid)
     item = bench.workitem(made["failed"])
-    bench.journal.end(item.workitem_uid, "CANCELED", reason("POISON"))
+    bench.journal.end(item.workitem_uid, "CANCELED", reason("CANCELED_BY_USER"))
     for what in ("done", "refused"):
         bench.run(bench.ticket(made[what]))
     return made
@@ -122,6 +124,11 @@ def test_states_are_those_of_rest(make):
     assert line is not None
     assert line.state == views.detail(made["refused"]).state == "done"
     assert worklist.page(Wanted(state="done"), now=NOW, limit=9).total == 2
+    for state, shown_as in (("held", "delivering"), ("superseded", "failed")):
+        bench.journal.update_deliveries(uids[:1], "pacs", state)
+        line = worklist.line(made["refused"], now=NOW)
+        assert line is not None
+        assert line.state == views.detail(made["refused"]).state == shown_as
 
 
 def test_a_study_that_no_model_reads_says_so(bench: Bench):
@@ -171,7 +178,58 @@ def test_the_figures_of_the_day(empty: Bench):
                 problems=[],
                 created_at=NOW,
             )
-    figures = figures_since(empty.index, start)
+    assessments = empty.parts.assessments
+    for n, verdict in enumerate(("accepted", "accepted", "rejected")):
+        reason = {"reason": "NOT_PRESENT"} if verdict == "rejected" else {}
+        found = finding(workitem_uid="w11", tracking_uid=f"1.{n}")
+        wanted = AssessmentRequest.model_validate({"verdict": verdict, **reason})
+        assessments.assess([found], wanted, study_uid="1.2.1", reader="local")
+    figures = figures_since(empty.index, assessments, start)
     assert (figures.received, figures.analysed) == (2, 4)
     assert figures.seconds_to_result == pytest.approx(7.0)
-    assert figures_since(empty.index, NOW + 1).seconds_to_result is None
+    assert (figures.accepted, figures.assessed) == (2, 3)
+    assert figures.agreement == pytest.approx(2 / 3)
+    later = figures_since(empty.index, assessments, time.time() + 60)
+    assert (later.seconds_to_result, later.agreement) == (None, None)
+
+
+def judge(bench: Bench, study: str, verdict: str, *places: int) -> str:
+    reason = {"reason": "NOT_PRESENT"} if verdict == "rejected" else {}
+    wanted = AssessmentRequest.model_validate(
+        {"verdict": verdict, "tracking_uids": [f"{study}.9.{n}" for n in places], **reason}
+    )
+    found = bench.journal.current_findings(study)
+    made = bench.parts.assessments.assess(found, wanted, study_uid=study, reader="local")
+    return made[0].action
+
+
+def test_what_was_assessed_leaves_the_list(empty: Bench):
+    arrived(empty, "1.2.1", NOW)
+    analysed(empty, "1.2.1", finding(), finding())
+    arrived(empty, "1.2.2", NOW)
+    judge(empty, "1.2.1", "accepted", 1)
+    assert sorted(listed(empty)) == ["1.2.1", "1.2.2"]
+    last = judge(empty, "1.2.1", "rejected", 2)
+    assert listed(empty) == ["1.2.2"]
+    assert listed(empty, read=True) == ["1.2.1"]
+    assert sorted(listed(empty, read=None)) == ["1.2.1", "1.2.2"]
+    line = Worklist(empty.index).line("1.2.1", now=NOW)
+    assert line is not None
+    assert line.read
+    assert [line.verdicts[f.tracking_uid] for f in line.findings] == ["accepted", "rejected"]
+    empty.parts.assessments.undo("1.2.1", last, reader="local")
+    assert sorted(listed(empty)) == ["1.2.1", "1.2.2"]
+
+
+def test_a_rejected_finding_gives_no_head_start(empty: Bench):
+    """In the order too, which the database decides."""
+    for uid in ("1.2.1", "1.2.2"):
+        arrived(empty, uid, NOW)
+    analysed(empty, "1.2.1", finding(urgency=Urgency.CRITICAL), finding())
+    analysed(empty, "1.2.2", finding(urgency=Urgency.URGENT), finding())
+    assert listed(empty) == ["1.2.1", "1.2.2"]
+    judge(empty, "1.2.1", "rejected", 1)
+    assert listed(empty) == ["1.2.2", "1.2.1"]
+    line = Worklist(empty.index).line("1.2.1", now=NOW)
+    assert line is not None
+    assert line.standing.points == 0
