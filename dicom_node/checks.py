@@ -15,7 +15,7 @@ from imaging.errors import InstanceMismatch, MalformedInstance, SopClassMismatch
 from imaging.header import InstanceHeader, header_of, read_dataset
 from imaging.identity import checked_uid
 from imaging.image import Image
-from imaging.scan import Layout, scan
+from imaging.scan import STANDARD, Bounds, Layout, scan
 
 NATIVE = frozenset(
     (
@@ -36,12 +36,13 @@ class Checked:
     dataset: Dataset
 
 
-def checked_header(encoded: Encoded) -> InstanceHeader:
+def checked_header(encoded: Encoded, bounds: Bounds = STANDARD) -> InstanceHeader:
     """Return the header of a sound instance; errors as `checked`."""
-    return checked(encoded, scan(encoded.dataset, encoded.transfer_syntax_uid)).header
+    layout = scan(encoded.dataset, encoded.transfer_syntax_uid, bounds)
+    return checked(encoded, layout, bounds).header
 
 
-def checked(encoded: Encoded, layout: Layout) -> Checked:
+def checked(encoded: Encoded, layout: Layout, bounds: Bounds = STANDARD) -> Checked:
     """Return a sound instance, whose elements lie where `layout` says.
 
     Raises
@@ -49,7 +50,7 @@ def checked(encoded: Encoded, layout: Layout) -> Checked:
     InstanceMismatch, SopClassMismatch
         The data set is not what its sender says it is.
     MalformedInstance
-        It is damaged, or its pixel data are shorter than its header says.
+        It is damaged or out of bounds, or its pixel data are shorter than its header says.
     """
     _require_uid(encoded.instance_uid)
     checked_uid(encoded.sop_class_uid, "SOP Class UID")
@@ -62,8 +63,20 @@ def checked(encoded: Encoded, layout: Layout) -> Checked:
     if header.sop_class_uid != encoded.sop_class_uid:
         msg = "the SOP Class UID of the data set is not the one of the command"
         raise SopClassMismatch(msg)
+    _require_within(header.image, bounds)
     _require_whole_pixels(header, layout)
     return Checked(header=header, dataset=dataset)
+
+
+def _require_within(image: Image, bounds: Bounds) -> None:
+    """Refuse what would be too large once it is decoded."""
+    sizes = (image.rows, image.columns, image.bits_allocated, image.samples)
+    frames = image.frames or 1
+    rows, columns, bits, samples = (size or 0 for size in sizes)
+    decoded = rows * columns * samples * frames * bits // 8
+    if frames > bounds.frames or decoded > bounds.decoded_bytes:
+        msg = f"{frames} frames, {decoded} bytes when decoded: too large"
+        raise MalformedInstance(msg)
 
 
 def _require_uid(instance_uid: str) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.transport import AssociationSocket
 from typing_extensions import override
 
@@ -37,11 +38,27 @@ def association_request(connection: socket.socket, limits: Limits, *, until: flo
         head = _exactly(connection, HEAD, until)
         pdu = head + _exactly(connection, length_of(head), until)
         check_request(pdu, limits)
+        _require_readable(pdu)
     except Refused as refused:
-        with suppress(OSError):
-            connection.sendall(abort_pdu(refused.fault))
+        _tell(connection, refused)
         raise
     return pdu
+
+
+def _require_readable(pdu: bytes) -> None:
+    """Raise `Refused` for what pynetdicom would only stumble over once there are threads for it."""
+    try:
+        request = A_ASSOCIATE_RQ()
+        request.decode(pdu)
+        request.to_primitive()
+    except Exception as error:
+        why = f"an association request that cannot be read: {type(error).__name__}"
+        raise Refused(Fault.INVALID_PARAMETER, why) from error
+
+
+def _tell(connection: socket.socket, refused: Refused) -> None:
+    with suppress(OSError):
+        connection.sendall(abort_pdu(refused.fault))
 
 
 def _exactly(connection: socket.socket, size: int, until: float) -> bytes:
@@ -94,8 +111,9 @@ class BoundedSocket(AssociationSocket):
         try:
             with memoryview(buffer) as view:
                 read = _fill(self.socket, view, until)
-        except Refused as error:
-            raise OSError(str(error)) from error
+        except Refused as refused:
+            _tell(self.socket, refused)
+            raise OSError(str(refused)) from refused
         except ssl.SSLError as error:
             if isinstance(self.socket, CheckedSocket):
                 self.socket.note(error)
@@ -152,6 +170,11 @@ class WaitingRoom:
             with self._lock:
                 self._waiting.pop(handle, None)
                 handle.close()
+
+    def is_crowded_by(self, address: str) -> bool:
+        """Whether this address has an eighth of the places already."""
+        with self._lock:
+            return sum(other == address for other in self._waiting.values()) > self._most // 8
 
     def _turn_out(self) -> None:
         address, _ = Counter(self._waiting.values()).most_common(1)[0]

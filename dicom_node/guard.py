@@ -14,6 +14,7 @@ from dicom_node.limits import Limits
 ASSOCIATE_RQ, P_DATA, ABORT = 0x01, 0x04, 0x07
 HEAD = 6  # type, reserved, length
 LARGEST_REQUEST = 256 << 10  # 128 contexts with every transfer syntax there is need less
+_PROTOCOL_VERSION = 1
 _FIXED_REQUEST = 68
 _ITEM_HEAD = 4
 _CONTEXT_ITEM, _USER_ITEM = 0x20, 0x50
@@ -73,8 +74,15 @@ def length_of(head: bytes) -> int:
     return int(length)
 
 
+def calling_title(pdu: bytes) -> str:
+    """Return the calling AE title of an A-ASSOCIATE-RQ."""
+    return pdu[26:42].decode("ascii", "replace").strip()
+
+
 def check_request(pdu: bytes, limits: Limits) -> None:
     """Raise `Refused` unless an A-ASSOCIATE-RQ is made of whole items, and not of too many."""
+    if struct.unpack_from(">H", pdu, HEAD)[0] != _PROTOCOL_VERSION:
+        raise Refused(Fault.INVALID_PARAMETER, "another version of the protocol")
     contexts, seen = 0, set[int]()
     for kind, start, end in _items(pdu, HEAD + _FIXED_REQUEST, len(pdu)):
         if kind == _USER_ITEM:

@@ -16,6 +16,7 @@ from imaging.header import InstanceHeader
 from imaging.priority import most_urgent
 from imaging.whose import Whose
 
+MOST_REFUSED = 10_000
 _FILLED_LATER = ("patient_id", "patient_name", "birth_date", "sex", "accession_number", "study_id",
                  "study_date", "study_time", "description", "referring_physician", "name_key",
                  "name_words")  # fmt: skip
@@ -47,7 +48,10 @@ class Index(Lookup):
             if item.path is not None and self._is_noted(connection, item.path):
                 return
             row = {key: _clean(value) for key, value in asdict(item).items()}
-            connection.execute(sa.insert(set_aside).values(tenant=self.tenant, **row))
+            insert = sa.insert(set_aside).values(tenant=self.tenant, **row)
+            number = connection.execute(insert).inserted_primary_key
+            if number is not None and item.path is None:
+                self._forget_refused(connection, before=int(number[0]) - MOST_REFUSED)
 
     def hasten(self, study_uid: str, priority: int) -> None:
         """Make a study as urgent as `priority`, if it is less."""
@@ -96,6 +100,11 @@ class Index(Lookup):
                 .where(studies.c.tenant == self.tenant, studies.c.study_uid == study_uid)
                 .values(**known)
             )
+
+    def _forget_refused(self, connection: sa.Connection, *, before: int) -> None:
+        """Keep the newest of what left no file: who sends nonsense for days shall fill no disk."""
+        old = (set_aside.c.tenant == self.tenant, set_aside.c.path.is_(None))
+        connection.execute(sa.delete(set_aside).where(*old, set_aside.c.id <= before))
 
     def _is_noted(self, connection: sa.Connection, path: str) -> bool:
         where = (set_aside.c.tenant == self.tenant, set_aside.c.path == path)

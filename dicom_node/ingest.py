@@ -12,6 +12,7 @@ from dicom_node.records import Added, Origin, SetAside, StoredInstance
 from dicom_node.same_content import same_content
 from imaging.errors import Conflict, InputError, OtherPatient, SetupError, WetreadError
 from imaging.header import InstanceHeader
+from imaging.scan import STANDARD, Bounds
 
 _LONGEST_UID = 64
 
@@ -41,8 +42,16 @@ class _Arrived:
 class Ingest:
     """Stores instances in one archive and one index; `clock` gives Unix seconds."""
 
-    def __init__(self, archive: Archive, index: Index, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        index: Index,
+        clock: Callable[[], float],
+        *,
+        bounds: Bounds = STANDARD,
+    ) -> None:
         self._archive, self._index, self._clock = archive, index, clock
+        self._bounds = bounds
 
     def store(
         self,
@@ -103,7 +112,7 @@ class Ingest:
         return self._store(arrived)
 
     def _store(self, arrived: _Arrived) -> Stored:
-        header = checked_header(arrived.encoded)
+        header = checked_header(arrived.encoded, self._bounds)
         self._archive.require_space(len(arrived.encoded.dataset))
         kept = self._archive.put(self._address(header), arrived.encoded)
         record = self._record(arrived, header, kept)

@@ -24,8 +24,9 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from typing_extensions import override
 
+from dicom_node.budget import Budget, Who
 from dicom_node.connection import BoundedSocket, WaitingRoom, association_request, send_at_once
-from dicom_node.guard import Refused
+from dicom_node.guard import Refused, calling_title
 from dicom_node.limits import Limits
 from dicom_node.peers import Channel
 from dicom_node.provider import guarded
@@ -33,6 +34,9 @@ from dicom_node.tls import peer_certificate, said
 
 _log = logging.getLogger(__name__)
 STANDARD = Limits()
+_GREETING_PAUSE_S = 0.25
+# What threads cost beside their own work: making them, switching to them, ending them.
+_CONNECTION_S, _ASSOCIATION_S = 0.002, 0.01
 LARGEST_PDU = STANDARD.pdu_bytes
 
 # Uncompressed first: where a sender offers several, it then sends what all can read.
@@ -126,15 +130,17 @@ def channel_of(association: Association) -> Channel:
 class _Handler(RequestHandler):
     """Starts an association on a connection that has asked for one."""
 
-    def __init__(self, *arguments: Any, limits: Limits, ahead: bytes) -> None:
-        self._limits, self._ahead = limits, ahead
+    def __init__(self, *arguments: Any, limits: Limits, budget: Budget, ahead: bytes) -> None:
+        self._limits, self._budget, self._ahead = limits, budget, ahead
         super().__init__(*arguments)
 
     @override
     def _create_association(self) -> Association:
         association = super()._create_association()
         bound(association, self._limits).ahead = self._ahead
-        guarded(association, self._limits)
+        who = Who(association.requestor.address, calling_title(self._ahead))
+        self._budget.spend(who, _ASSOCIATION_S)
+        guarded(association, self._limits, budget=self._budget, who=who)
         return association
 
 
@@ -146,6 +152,7 @@ class _Server(ThreadedAssociationServer):
     limits = STANDARD
     tls: Callable[[], ssl.SSLContext] | None = None
     waiting_room: WaitingRoom
+    budget: Budget
 
     @override
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
@@ -154,15 +161,40 @@ class _Server(ThreadedAssociationServer):
         return connection, address
 
     @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Turn away, before a thread is made for it, what floods us."""
+        who = Who(client_address[0])
+        if self.budget.wait_s(who) and self.waiting_room.is_crowded_by(who.address):
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    @override
+    def service_actions(self) -> None:
+        """Leave out the collection of garbage, which pynetdicom does at every 60th connection.
+
+        It stops all threads for as long as it takes, so whoever connects often would stop us.
+        """
+
+    @override
     def finish_request(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any
     ) -> None:
         assert isinstance(request, socket.socket)
         send_at_once(request)
-        with self.waiting_room.place(request, client_address[0]):
-            connection, ahead = self._greet(request)
-        connection.settimeout(self.limits.idle_s)
-        _Handler(connection, client_address, self, limits=self.limits, ahead=ahead)
+        who = Who(client_address[0])
+        self.budget.spend(who, _CONNECTION_S)
+        with self.budget.spending(who):
+            with self.waiting_room.place(request, who.address):
+                time.sleep(min(self.budget.wait_s(who), _GREETING_PAUSE_S))
+                connection, ahead = self._greet(request)
+            connection.settimeout(self.limits.idle_s)
+            _Handler(
+                *(connection, client_address, self),
+                limits=self.limits,
+                budget=self.budget,
+                ahead=ahead,
+            )
 
     def _greet(self, connection: socket.socket) -> tuple[socket.socket, bytes]:
         """Return the connection, with TLS where that is wanted, and the association request."""
@@ -194,6 +226,7 @@ def listen(
     handlers: Sequence[EventHandlerType],
     *,
     limits: Limits = STANDARD,
+    budget: Budget | None = None,
     tls: Callable[[], ssl.SSLContext] | None = None,
 ) -> ThreadedAssociationServer:
     """Bind, and accept associations in a thread of its own until `shutdown`.
@@ -210,7 +243,7 @@ def listen(
     )
     assert isinstance(server, _Server)
     server.limits, server.tls = limits, tls
-    server.waiting_room = WaitingRoom(limits.half_open)
+    server.waiting_room, server.budget = WaitingRoom(limits.half_open), budget or Budget()
     ae._servers.append(server)  # noqa: SLF001 - as `start_server` does; `shutdown` removes it
     threading.Thread(target=server.serve_forever, name="dicom listener", daemon=True).start()
     return server

@@ -11,6 +11,7 @@ from pynetdicom.pdu import A_ABORT_RQ, _PDUType
 from pynetdicom.pdu_primitives import A_P_ABORT
 from typing_extensions import override
 
+from dicom_node.budget import Budget, Who
 from dicom_node.guard import P_DATA, Conversation, Fault, Refused
 from dicom_node.limits import Limits
 
@@ -18,6 +19,7 @@ _log = logging.getLogger(__name__)
 _N_EVENT_REPORT = 0x0100
 _MOST_UNANSWERED = 2  # asynchronous operations are not negotiated
 _FAREWELL_S = 1.0
+_LONGEST_PAUSE_S = 0.05
 _TURN_S, _IDLE_TURN_S, _BUSY_S = 0.001, 0.02, 0.5
 
 
@@ -27,19 +29,27 @@ class GuardedProvider(DULServiceProvider):
     So a peer that sends message after message without waiting for answers fills no memory.
     """
 
-    def guard(self, limits: Limits) -> None:
+    def guard(self, limits: Limits, budget: Budget, who: Who) -> None:
         """Begin, as one object of this class is made of another."""
         self._conversation = Conversation(limits)
+        self._budget, self._who = budget, who
         self._fault: Fault | None = None
         self._reports, self._lock = 0, threading.Lock()
         self._heard_at, self._left_at = time.monotonic(), 0.0
         self._act = self.state_machine.do_action
         self.state_machine.do_action = self._act_or_end  # type: ignore[method-assign]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing has been said for a while, or nothing more is heard for now."""
+        silent = time.monotonic() - self._heard_at > _BUSY_S
+        return silent or self._budget.wait_s(self._who) > _LONGEST_PAUSE_S
+
     def _act_or_end(self, event: str) -> None:
         """Do what an event asks for; what nobody foresaw ends the association, not this thread."""
         try:
-            self._act(event)
+            with self._budget.spending(self._who):
+                self._act(event)
         except Exception as error:  # noqa: BLE001 - see above
             self._refuse(Refused(Fault.NOT_SPECIFIED, f"{type(error).__name__} at {event}"))
             if self.socket is not None:
@@ -55,8 +65,7 @@ class GuardedProvider(DULServiceProvider):
     @property  # type: ignore[explicit-override]
     def _run_loop_delay(self) -> float:
         """Seconds between two looks: longer when nothing has been said for a while."""
-        busy = time.monotonic() - self._heard_at < _BUSY_S
-        return _TURN_S if busy else _IDLE_TURN_S
+        return _IDLE_TURN_S if self.is_idle else _TURN_S
 
     @_run_loop_delay.setter
     def _run_loop_delay(self, _value: float) -> None:
@@ -70,7 +79,10 @@ class GuardedProvider(DULServiceProvider):
             return False
         if self.state_machine.current_state == "Sta13":
             self._leave()
-        return not self._must_wait() and super()._is_transport_event()
+        if self._must_wait():
+            return False
+        with self._budget.spending(self._who):
+            return super()._is_transport_event()
 
     def _leave(self) -> None:
         """Give a peer whose association has ended a moment to close; who goes on talking is cut."""
@@ -88,9 +100,16 @@ class GuardedProvider(DULServiceProvider):
                 return True
             case "Sta6":
                 waiting = self.assoc.dimse.msg_queue.qsize() + self._reports
-                return waiting >= _MOST_UNANSWERED
+                return waiting >= _MOST_UNANSWERED or self._has_spent_all()
             case _:
                 return False
+
+    def _has_spent_all(self) -> bool:
+        """Whether the peer must wait for time of ours; a moment of it is waited here."""
+        wait_s = self._budget.wait_s(self._who)
+        if wait_s:
+            time.sleep(min(wait_s, _LONGEST_PAUSE_S))
+        return wait_s > _LONGEST_PAUSE_S
 
     @override
     def _decode_pdu(self, bytestream: bytearray) -> tuple[_PDUType, str]:
@@ -129,7 +148,19 @@ class GuardedProvider(DULServiceProvider):
         super()._send(pdu)
 
 
-def guarded(association: Association, limits: Limits) -> None:
+class _Checkpoint(threading.Event):
+    """Where the thread of an association passes a thousand times a second; less often if idle."""
+
+    provider: GuardedProvider
+
+    @override
+    def wait(self, timeout: float | None = None) -> bool:
+        if self.provider.is_idle:
+            time.sleep(_IDLE_TURN_S)
+        return super().wait(timeout)
+
+
+def guarded(association: Association, limits: Limits, *, budget: Budget, who: Who) -> None:
     """Guard an association that has not begun.
 
     Other objects cannot be set: making a provider makes a thread.
@@ -137,14 +168,24 @@ def guarded(association: Association, limits: Limits) -> None:
     association.dul.__class__ = GuardedProvider
     provider = association.dul
     assert isinstance(provider, GuardedProvider)
-    provider.guard(limits)
-    serve = association._serve_request  # noqa: SLF001
+    provider.guard(limits, budget, who)
+    checkpoint = _Checkpoint()
+    checkpoint.provider = provider
+    checkpoint.set()
+    association._reactor_checkpoint = checkpoint  # noqa: SLF001
+    serve, negotiate = association._serve_request, association.acse.negotiate_association  # noqa: SLF001
+
+    def negotiated() -> None:
+        with budget.spending(who):
+            negotiate()
 
     def served(message: DimseServiceType, context_id: int) -> None:
         try:
-            serve(message, context_id)
+            with budget.spending(who, clock=time.monotonic):  # it may be the disk that is busy
+                serve(message, context_id)
         finally:
             if isinstance(message, N_EVENT_REPORT) and message.is_valid_request:
                 provider.report_answered()
 
+    association.acse.negotiate_association = negotiated  # type: ignore[method-assign]
     association._serve_request = served  # type: ignore[method-assign, assignment]  # noqa: SLF001

@@ -17,6 +17,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.archive import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from dicom_node.budget import Budget, Who
 from dicom_node.ingest import Ingest, Stored
 from dicom_node.limits import Limits
 from dicom_node.listener import STANDARD, channel_of, listen
@@ -73,6 +74,7 @@ class Node:
         self._plain: ThreadedAssociationServer | None = None
         self._secure: ThreadedAssociationServer | None = None
         self._brought: dict[Association, set[str]] = {}
+        self._budget = Budget()
         self._lock = threading.Lock()
 
     @property
@@ -122,7 +124,14 @@ class Node:
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> ThreadedAssociationServer:
         where = self._listening
-        server = listen(self._ae, (where.host, port), handlers, limits=where.limits, tls=tls)
+        server = listen(
+            self._ae,
+            (where.host, port),
+            handlers,
+            limits=where.limits,
+            budget=self._budget,
+            tls=tls,
+        )
         said = {"ae_title": self._policy.ae_title, "port": _port(server), "tls": tls is not None}
         _log.info("listening", extra=said)
         return server
@@ -180,11 +189,15 @@ class Node:
         return Status.SUCCESS
 
     def _store(self, event: Event) -> int | Dataset:
+        began = time.monotonic()
         try:
             stored = self._keep(event)
         except WetreadError as error:
             self._log_refusal(event, error)
             return _answer(status_of(error), str(error))
+        requestor = event.assoc.requestor
+        who = Who(requestor.address, requestor.ae_title.strip())
+        self._budget.earn(who, time.monotonic() - began)
         if stored.wakes_study:
             with self._lock:
                 self._brought.setdefault(event.assoc, set()).add(stored.record.study_uid)

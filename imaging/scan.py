@@ -7,7 +7,9 @@ where the pixel data lie, so that a file need not be parsed again to read them (
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cache
 
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from imaging.errors import MalformedInstance
@@ -20,6 +22,22 @@ _SHORT_VR = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI
 _MAX_DEPTH = 32
 _MAX_INFLATED = 1 << 30
 _TAG_AND_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What an instance may be at most; `element_bytes` is of any element but the pixel data.
+
+    `frames` and `decoded_bytes` are what its header declares.
+    """
+
+    depth: int = 32
+    element_bytes: int = 1 << 30
+    frames: int = 1_000_000
+    decoded_bytes: int = 64 << 30
+
+
+STANDARD = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +75,35 @@ def inflate(data: bytes, limit: int = _MAX_INFLATED) -> bytes:
     return plain
 
 
-def scan(data: bytes | memoryview, transfer_syntax_uid: str) -> Layout:
+def scan(data: bytes | memoryview, transfer_syntax_uid: str, bounds: Bounds = STANDARD) -> Layout:
     """Return the `Layout` of an encoded data set (no file meta; inflated if it was deflated).
 
     Raises
     ------
     MalformedInstance
-        An element ends beyond the data, a VR or an item is not one, or nesting is too deep.
+        An element ends beyond the data, a VR or an item is not one, or it is out of bounds.
     """
-    return _Walk(bytes(data), transfer_syntax_uid).run()
+    return _Walk(bytes(data), transfer_syntax_uid, bounds).run()
+
+
+@cache
+def _sequences() -> frozenset[int]:
+    return frozenset(tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ")
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """An open sequence or item; `end` is where it must end, if its length was said."""
+
+    is_sequence: bool
+    implicit: bool
+    end: int | None
 
 
 class _Walk:
-    """One pass over the bytes; `levels` holds the open sequences and items of undefined length."""
+    """One pass over the bytes; `levels` holds the open sequences and items."""
 
-    def __init__(self, data: bytes, transfer_syntax_uid: str) -> None:
+    def __init__(self, data: bytes, transfer_syntax_uid: str, bounds: Bounds) -> None:
         if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
             data = inflate(data)
         self.data, self.size, self.position = data, len(data), 0
@@ -80,13 +112,17 @@ class _Walk:
         self.short = struct.Struct(order + "H")
         self.long = struct.Struct(order + "I")
         self.implicit = transfer_syntax_uid == ImplicitVRLittleEndian
-        self.levels: list[tuple[bool, bool]] = []  # (is a sequence, its content is implicit VR)
+        self.bounds = bounds
+        self.levels: list[_Level] = []
         self.elements: dict[int, Extent] = {}
         self.pixels: Extent | None = None
         self.header_length = self.size
 
     def run(self) -> Layout:
-        while self.position < self.size or self.levels:
+        while True:
+            self._close_ended()
+            if self.position >= self.size and not self.levels:
+                break
             if self.size - self.position < _TAG_AND_LENGTH:
                 if not self.levels and self.pixels and not any(self.data[self.position :]):
                     break  # zero padding behind the pixel data: seen from real senders
@@ -97,7 +133,7 @@ class _Walk:
         return Layout(self.elements, self.header_length, self.pixels)
 
     def _step(self, tag: int) -> None:
-        if self.levels and self.levels[-1][0]:
+        if self.levels and self.levels[-1].is_sequence:
             self._item(tag)
         elif self.levels and tag == _ITEM_END:
             self.levels.pop()
@@ -113,27 +149,24 @@ class _Walk:
         elif tag != _ITEM:
             msg = f"a sequence holds ({tag >> 16:04x},{tag & 0xFFFF:04x}) where an item must be"
             raise MalformedInstance(msg)
-        elif length == _UNDEFINED:
-            self._open(is_sequence=False, implicit=self.levels[-1][1])
         else:
-            self._skip(tag, length)
+            self._open(tag, length, is_sequence=False, implicit=self.levels[-1].implicit)
 
     def _element(self, tag: int) -> None:
         start = self.position
-        implicit = self.levels[-1][1] if self.levels else self.implicit
+        implicit = self.levels[-1].implicit if self.levels else self.implicit
         vr, length = self._vr_and_length(tag, implicit=implicit)
         value = self.position
         top, is_pixels = not self.levels, tag in PIXEL_DATA
         if top and is_pixels:
             self.header_length = min(self.header_length, start)
-        if length != _UNDEFINED:
-            self._skip(tag, length)
-            extent = Extent(value, length)
-        elif top and is_pixels:
+        extent = Extent(value, length)
+        if length == _UNDEFINED and top and is_pixels:
             extent = self._fragments(value)
+        elif length == _UNDEFINED or vr == b"SQ" or (implicit and tag in _sequences()):
+            self._open(tag, length, is_sequence=True, implicit=implicit or vr == b"UN")
         else:
-            extent = Extent(value, length)
-            self._open(is_sequence=True, implicit=implicit or vr == b"UN")
+            self._skip(tag, length)
         if top:
             self.elements[tag] = extent
             self.pixels = extent if is_pixels else self.pixels
@@ -157,19 +190,37 @@ class _Walk:
         return vr, int(layout.unpack_from(self.data, offset)[0])
 
     def _skip(self, tag: int, length: int) -> None:
+        if length > self.bounds.element_bytes and tag not in PIXEL_DATA:
+            msg = f"element ({tag >> 16:04x},{tag & 0xFFFF:04x}) of {length} bytes is too large"
+            raise MalformedInstance(msg)
+        self._require(tag, length)
+        self.position += length
+
+    def _require(self, tag: int, length: int) -> None:
         if self.position + length > self.size:
             msg = (
                 f"element ({tag >> 16:04x},{tag & 0xFFFF:04x}) declares {length} bytes, "
                 f"{self.size - self.position} are left"
             )
             raise MalformedInstance(msg)
-        self.position += length
 
-    def _open(self, *, is_sequence: bool, implicit: bool) -> None:
-        if len(self.levels) >= 2 * _MAX_DEPTH:
-            msg = f"sequences are nested deeper than {_MAX_DEPTH}"
+    def _open(self, tag: int, length: int, *, is_sequence: bool, implicit: bool) -> None:
+        if len(self.levels) >= 2 * self.bounds.depth:
+            msg = f"sequences are nested deeper than {self.bounds.depth}"
             raise MalformedInstance(msg)
-        self.levels.append((is_sequence, implicit))
+        end = None
+        if length != _UNDEFINED:
+            self._require(tag, length)
+            end = self.position + length
+        self.levels.append(_Level(is_sequence, implicit, end))
+
+    def _close_ended(self) -> None:
+        """Leave the sequences and items that end here."""
+        while self.levels and (end := self.levels[-1].end) is not None and self.position >= end:
+            if self.position > end:
+                msg = f"something goes on beyond its sequence or item at byte {end}"
+                raise MalformedInstance(msg)
+            self.levels.pop()
 
     def _fragments(self, value: int) -> Extent:
         found: list[tuple[int, int]] = []

@@ -39,6 +39,11 @@ class ChildProcess:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def wait_until(self, ready: Callable[[], bool], *, limit_s: float) -> None:
         """Return once `ready()` is true.
 

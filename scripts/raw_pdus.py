@@ -126,7 +126,7 @@ def read_pdu(connection: socket.socket) -> bytes:
     return head + _read(connection, min(_REPLY_LIMIT, int.from_bytes(head[2:], "big")))
 
 
-def replies(connection: socket.socket, *, most: int = 100) -> Reply:
+def replies(connection: socket.socket, *, most: int = 1 << 20) -> Reply:
     """Return what comes until the other side closes or says nothing for the socket's time-out."""
     kinds: list[int] = []
     reason: tuple[int, int] | None = None

@@ -1,5 +1,6 @@
 """The node process: receives instances, finds studies complete, schedules their analysis."""
 
+import sys
 import threading
 import time
 
@@ -16,6 +17,7 @@ from serving.parts import Parts
 from serving.settings import Settings
 
 _ABANDONED_S = 3600.0  # workers write results into the archive too, at this very moment
+_SWITCH_S = 0.0005  # of ten times that a sender would wait for each busy thread, message by message
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
@@ -26,6 +28,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     SetupError
         The port is taken.
     """
+    sys.setswitchinterval(_SWITCH_S)
     parts = Parts(settings)
     policy = AssociationPolicy(
         ae_title=settings.node.ae_title,
@@ -76,8 +79,21 @@ def _listening(settings: Settings) -> Listening:
         tls=Reloading(tls.files, require_client=tls.require_client_certificate)
         if tls.port
         else None,
-        limits=Limits(
-            associations=node.max_associations,
-            associations_of_peer=node.max_associations_per_peer,
-        ),
+        limits=_limits(settings),
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    node, limits = settings.node, settings.limits
+    return Limits(
+        associations=node.max_associations,
+        associations_of_peer=node.max_associations_per_peer,
+        half_open=limits.half_open,
+        associate_s=limits.associate_s,
+        idle_s=limits.idle_s,
+        grace_s=limits.grace_s,
+        slowest_rate=limits.slowest_kb_s << 10,
+        pdu_bytes=limits.pdu_kb << 10,
+        message_bytes=limits.message_mb << 20,
+        contexts=limits.contexts,
     )

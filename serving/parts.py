@@ -43,7 +43,7 @@ class Parts:
     @cached_property
     def ingest(self) -> Ingest:
         """The way into archive and index."""
-        return Ingest(self.archive, self.index, time.time)
+        return Ingest(self.archive, self.index, time.time, bounds=self.settings.limits.bounds)
 
     @cached_property
     def journal(self) -> Journal:

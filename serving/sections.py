@@ -13,6 +13,7 @@ from dicom_node.tls import TlsFiles, TlsVersion
 from dicom_node.web_peers import WebPeer
 from imaging.errors import SetupError
 from imaging.identity import AETitle, ae_title
+from imaging.scan import Bounds
 from imaging.sentences import Languages
 from imaging.tolerances import DEFAULT, Tolerances
 from serving.memory import machine_bytes
@@ -147,6 +148,35 @@ class NodeSettings(Section):
     def first_port(self) -> int:
         """The port without TLS, or the one with TLS where there is no other."""
         return self.tls.port if self.tls.only else self.port
+
+
+class LimitSettings(Section):
+    """``[limits]``: what the listener takes at most; the rest is refused with a reason."""
+
+    pdu_kb: int = Field(1024, ge=16, description="longest PDU, as peers are told")
+    message_mb: int = Field(2048, ge=1, description="longest message, data set included")
+    contexts: int = Field(128, ge=1, description="presentation contexts of an association")
+    half_open: int = Field(
+        64, ge=1, description="connections that have not asked for an association yet"
+    )
+    associate_s: float = Field(10.0, gt=0, description="they must ask within this time")
+    idle_s: float = Field(300.0, gt=0, description="a silent association ends after it")
+    grace_s: float = Field(30.0, gt=0, description="a PDU or message may take so long at any rate")
+    slowest_kb_s: int = Field(4, ge=1, description="then it must come this fast")
+    element_mb: int = Field(1024, ge=1, description="longest element, pixel data excepted")
+    depth: int = Field(32, ge=1, le=100, description="sequences in sequences")
+    frames: int = Field(1_000_000, ge=1, description="frames of an instance, as its header says")
+    decoded_gb: int = Field(64, ge=1, description="pixels of an instance when decoded")
+
+    @property
+    def bounds(self) -> Bounds:
+        """Those of one instance."""
+        return Bounds(
+            depth=self.depth,
+            element_bytes=self.element_mb << 20,
+            frames=self.frames,
+            decoded_bytes=self.decoded_gb << 30,
+        )
 
 
 class ArrivalSettings(Section):

@@ -28,6 +28,7 @@ from serving.sections import (
     GeometrySettings,
     KnownPeer,
     KnownWebPeer,
+    LimitSettings,
     LogSettings,
     NodeSettings,
     Section,
@@ -54,6 +55,7 @@ class Settings(Section):
         "", description="database of the work engine; empty: SQLite, or database_url if PostgreSQL"
     )
     node: NodeSettings = NodeSettings()
+    limits: LimitSettings = LimitSettings()
     arrival: ArrivalSettings = ArrivalSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     geometry: GeometrySettings = GeometrySettings()

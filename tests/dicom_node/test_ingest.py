@@ -1,12 +1,15 @@
+from dataclasses import asdict
 from io import BytesIO
 
 import pytest
 from pydicom import Dataset, dcmread
+from sqlalchemy import delete, insert
 
 from dicom_node.archive import Archive, Encoded
-from dicom_node.index import Index
+from dicom_node.index import MOST_REFUSED, Index
 from dicom_node.ingest import Ingest
-from dicom_node.records import Added, StudyFilter
+from dicom_node.records import Added, SetAside, StudyFilter
+from dicom_node.schema import set_aside
 from imaging.errors import (
     Conflict,
     InstanceMismatch,
@@ -220,3 +223,26 @@ def test_text_that_no_database_holds_does_not_keep_an_image_out(
 ) -> None:
     store(ingest, image(StudyDescription="a\0b"))
     assert index.study(STUDY).description == "ab"
+
+
+def test_what_is_refused_for_days_does_not_fill_the_database(index: Index) -> None:
+    refused = SetAside(
+        received_at=1.0,
+        instance_uid="1.2",
+        study_uid="",
+        code="MALFORMED_INSTANCE",
+        text="damaged",
+        path=None,
+        calling_ae="FUZZ",
+        address="127.0.0.1",
+    )
+    row = {"tenant": index.tenant, **asdict(refused)}
+    with index.engine.begin() as connection:
+        connection.execute(insert(set_aside), [row] * MOST_REFUSED)
+        connection.execute(insert(set_aside), [{**row, "path": "kept/file"}])
+    for _ in range(50):
+        index.add_set_aside(refused)
+    assert index.counts().set_aside <= MOST_REFUSED + 1
+    with index.engine.begin() as connection:
+        connection.execute(delete(set_aside).where(set_aside.c.path.is_(None)))
+    assert index.counts().set_aside == 1  # what has a file stays
