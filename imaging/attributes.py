@@ -118,11 +118,13 @@ def vector(ds: Attributes, keyword: str, length: int | None = None) -> Vector | 
 
 def numbers(values: tuple[object, ...], length: int | None = None) -> Vector | None:
     """Return `values` as finite numbers, `length` of them if that is given."""
+    if not values:
+        return None
     try:
         found = tuple(float(str(value)) for value in values)
     except ValueError:
         return None
-    if not found or not all(map(math.isfinite, found)):
+    if not all(map(math.isfinite, found)):
         return None
     return found if length in {None, len(found)} else None
 

@@ -1,6 +1,7 @@
 """Values of private elements, read only below their private creator (PS3.5 7.8)."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydicom.multival import MultiValue
 from imaging.attributes import UNCONVERTIBLE, Attributes, Vector, numbers
 
 _BINARY = {"FL": "<f4", "FD": "<f8", "SS": "<i2", "US": "<u2"}
-_TEXT = frozenset(("IS", "DS"))
+_TEXT = frozenset(("IS", "DS", "DT"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Private:
 
 def private_values(ds: Attributes, where: Private) -> tuple[Any, ...]:
     """Return the values of a private element; none when it is not there."""
-    if not isinstance(ds, Dataset) or where.group not in _groups(ds):
+    if not isinstance(ds, Dataset) or ds.keys().isdisjoint(_creators(where.group)):
         return ()
     try:
         value = ds.private_block(where.group, where.creator)[where.element].value
@@ -50,5 +51,7 @@ def _values(value: Any, vr: str) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (list, MultiValue)) else (value,)
 
 
-def _groups(ds: Dataset) -> set[int]:
-    return {tag.group for tag in ds.keys()}  # noqa: SIM118 - without it every value is converted
+@cache
+def _creators(group: int) -> frozenset[int]:
+    """Return where the creators of a group's blocks may stand (PS3.5 7.8.1)."""
+    return frozenset(range(group << 16 | 0x10, group << 16 | 0x100))

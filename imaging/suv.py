@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from pydicom import Dataset
 
-from imaging.attributes import UNCONVERTIBLE, Attributes, items, number, numbers, text, texts
+from imaging.attributes import Attributes, items, number, text, texts
+from imaging.private import Private, private_numbers, private_values
 from imaging.real_world import ACTIVITY, COUNTS, SUV_BY_WEIGHT, unit_of
 from imaging.reasons import Reason, reason
 
@@ -21,8 +22,9 @@ _WEIGHTS_KG = (0.2, 400.0)
 _GRAMS_PER_KG = 1000.0
 _LONGEST_UPTAKE = timedelta(days=1)
 _DATE_DIGITS, _SECOND_DIGITS = 8, 14
-_PHILIPS, _PHILIPS_SUV, _PHILIPS_ACTIVITY = (0x7053, "Philips PET Private Group"), 0x00, 0x09
-_GE, _GE_SCAN_START = (0x0009, "GEMS_PETD_01"), 0x0D
+_PHILIPS_SUV = Private(0x7053, "Philips PET Private Group", 0x00, "DS")
+_PHILIPS_ACTIVITY = Private(0x7053, "Philips PET Private Group", 0x09, "DS")
+_GE_SCAN_START = Private(0x0009, "GEMS_PETD_01", 0x0D, "DT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +42,9 @@ def uptake_of(ds: Dataset) -> Uptake | Reason:
         return Uptake(per_unit=1.0, unit=unit)
     scale = 1.0
     if unit == COUNTS:
-        if known := _philips(ds, _PHILIPS_SUV):
+        if known := _factor(ds, _PHILIPS_SUV):
             return Uptake(per_unit=known, unit=unit)
-        scale = _philips(ds, _PHILIPS_ACTIVITY)
+        scale = _factor(ds, _PHILIPS_ACTIVITY)
     weight = number(ds, "PatientWeight") or 0.0
     dose = _dose(ds)
     for given, what in (
@@ -62,18 +64,10 @@ def _is_corrected(ds: Attributes) -> bool:
     return _CORRECTIONS.issubset(texts(ds, "CorrectedImage")) or all(enhanced)
 
 
-def _philips(ds: Dataset, element: int) -> float:
-    """Return a factor that Philips scanners keep in private attributes, or zero."""
-    found = numbers((_private(ds, _PHILIPS, element),))
+def _factor(ds: Dataset, where: Private) -> float:
+    """Return a factor that a scanner keeps in a private element, or zero."""
+    found = private_numbers(ds, where)
     return found[0] if found and found[0] > 0 else 0.0
-
-
-def _private(ds: Dataset, creator: tuple[int, str], element: int) -> str:
-    try:
-        value = ds.private_block(*creator)[element].value
-    except UNCONVERTIBLE:
-        return ""
-    return value.decode("ascii", "replace").strip(" \0") if isinstance(value, bytes) else str(value)
 
 
 def _dose(ds: Dataset) -> float | Reason:
@@ -112,7 +106,7 @@ def _scan_start(ds: Dataset, half_life: float) -> datetime | None:
         return None
     if start <= acquired:
         return start
-    kept = _moment(_private(ds, _GE, _GE_SCAN_START))
+    kept = _moment("".join(map(str, private_values(ds, _GE_SCAN_START))))
     return kept if kept and kept <= acquired else _by_frame(ds, acquired, half_life)
 
 
