@@ -63,7 +63,7 @@ def _regions(report: Report, index: int) -> Iterator[tuple[Mask, Colour]]:
     abstained = {finding.segment_number for finding in report.findings if finding.abstained}
     for segment in report.segments:
         if segment.number not in abstained:
-            red, green, blue = CIELabColor(*segment.cielab).to_rgb()
+            red, green, blue = (round(c) for c in CIELabColor(*segment.cielab).to_rgb(clip=True))
             yield segment.mask[index], (red, green, blue)
 
 

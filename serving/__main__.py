@@ -16,6 +16,7 @@ from serving.settings import Settings, load
 _EPILOG = """\
 examples:
   wetread models install brain-extraction   fetch and convert a pretrained model
+  wetread viewer install                    fetch the full viewer
   wetread check                             look at settings, ports, peers, models, disk
   wetread serve                             receive, analyse and deliver until Ctrl-C
   wetread inspect FOLDER                    what the series in a folder amount to
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _look_commands(commands)
     _folder_commands(commands)
     _model_commands(commands)
+    _viewer_commands(commands)
     return parser
 
 
@@ -118,6 +120,14 @@ def _folder_commands(commands: _Commands) -> None:
     analyse.add_argument("-o", "--output", type=Path, required=True, help="folder for results")
     analyse.add_argument("--model", help="run only this installed model")
     analyse.set_defaults(run=_analyse)
+
+
+def _viewer_commands(commands: _Commands) -> None:
+    viewer = commands.add_parser("viewer", help="install the full viewer")
+    actions = viewer.add_subparsers(title="actions", required=True, metavar="ACTION")
+    action = actions.add_parser("install", help="fetch the viewer from npm, check and install it")
+    action.add_argument("file", type=Path, nargs="?", help="its npm package, fetched before")
+    action.set_defaults(run=_viewer)
 
 
 def _model_commands(commands: _Commands) -> None:
@@ -213,6 +223,12 @@ def _analyse(settings: Settings, options: argparse.Namespace) -> int:
     from serving.commands.analyse import analyse
 
     return analyse(settings, options.folder, options.output, model=options.model)
+
+
+def _viewer(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.viewer import viewer
+
+    return viewer(settings, options.file)
 
 
 def _models(settings: Settings, options: argparse.Namespace) -> int:

@@ -1,18 +1,21 @@
 """The web process: REST, DICOMweb, health and figures."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dicom_node.web_instance import ROOT
+from dicom_node.web_instance import ROOT as DICOMWEB
 from imaging.errors import SetupError
 from serving.app import build
 from serving.dicomweb import routes as dicomweb
 from serving.health import Health
 from serving.parts import Parts
 from serving.settings import Settings
+from serving.viewer.package import ROOT as VIEWER
+from serving.viewer.site import Viewer
 
 
 def application(parts: Parts) -> ASGIApp:
@@ -25,20 +28,25 @@ def application(parts: Parts) -> ASGIApp:
         registry=parts.registry,
         health=Health(parts.settings, parts.index, parts.archive),
     )
-    return Front(rest, dicomweb.build(parts))
+    viewer = Viewer(parts.settings.data_folder)
+    return Front(rest, {DICOMWEB: dicomweb.build(parts), VIEWER: viewer})
 
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """Sends what is for DICOMweb there, past the routes of REST: it is asked much and often."""
+    """Sends what is for another application there, by the first part of the address.
+
+    That spares DICOMweb, which is asked much and often, the routes of REST.
+    """
 
     rest: ASGIApp
-    dicomweb: ASGIApp
+    others: Mapping[str, ASGIApp]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and f"{scope['path']}/".startswith(f"{ROOT}/"):
-            await self.dicomweb({**scope, "root_path": ROOT}, receive, send)
+        root = "/" + f"{scope['path']}//".split("/", 2)[1] if scope["type"] == "http" else ""
+        if root in self.others:
+            await self.others[root]({**scope, "root_path": root}, receive, send)
         else:
             await self.rest(scope, receive, send)
 

@@ -72,6 +72,7 @@ WORDS_ZH = {
     # Study
     "Try again": "重试",
     "Deliver again": "重新传送",
+    "Full viewer": "完整阅片器",
     "Images": "图像",
     "Slices; arrow keys scroll": "层面；方向键滚动",
     "slice {n}": "第 {n} 层",

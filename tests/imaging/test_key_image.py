@@ -57,6 +57,14 @@ def test_pixels_are_square_and_the_outline_lies_on_the_mask() -> None:
     assert np.abs(np.array([top, left, bottom, right]) - expected).max() <= 2
 
 
+def test_a_colour_that_screens_cannot_show_becomes_the_nearest() -> None:
+    images = mr_series(SHAPE)
+    report = report_on(images, [square_mask()])
+    red = tuple(replace(each, cielab=(53.0, 80.0, 67.0)) for each in report.segments)
+    pixels = dcmread(BytesIO(made(replace(report, segments=red), images[0]))).pixel_array
+    assert ((pixels[..., 0] > 250) & (pixels[..., 1] < 5) & (pixels[..., 2] < 5)).any()
+
+
 def test_window_is_applied() -> None:
     images = mr_series(SHAPE)
     report = report_on(images)

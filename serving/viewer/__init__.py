@@ -1,0 +1,1 @@
+"""The full viewer OHIF under /viewer/: installed once, then served without network."""
