@@ -1,5 +1,6 @@
 """What every result object shares: whose it is, what made it, when, and its UIDs."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -31,11 +32,20 @@ OPTIONAL_OF_SOURCE = (
     "SpecificCharacterSet", "TimezoneOffsetFromUTC", "IssuerOfPatientID",
     "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID", "OtherPatientIDsSequence",
     "PatientBirthTime", "PatientSpeciesDescription", "PatientSpeciesCodeSequence",
-    "PatientBreedDescription", "PatientBreedCodeSequence", "ResponsiblePerson",
-    "ResponsiblePersonRole", "ResponsibleOrganization", "PatientIdentityRemoved",
-    "DeidentificationMethod", "DeidentificationMethodCodeSequence", "PatientAge", "PatientSize",
+    "PatientBreedDescription", "PatientBreedCodeSequence", "BreedRegistrationSequence",
+    "PatientSexNeutered", "ResponsiblePerson", "ResponsiblePersonRole",
+    "ResponsibleOrganization", "PatientIdentityRemoved", "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence", "PatientAge", "PatientSize",
     "PatientWeight", "StudyDescription", "IssuerOfAccessionNumberSequence", "ProcedureCodeSequence",
 )  # fmt: skip
+# Attributes that hang together in the Patient module (PS3.3 C.7.1.1).
+_HOW_REMOVED = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
+_SPECIES = ("PatientSpeciesDescription", "PatientSpeciesCodeSequence")
+_OF_ANIMALS = (
+    "PatientBreedDescription", "PatientBreedCodeSequence", "BreedRegistrationSequence",
+    "ResponsiblePerson", "ResponsibleOrganization", "PatientSexNeutered",
+)  # fmt: skip
+_AGE = re.compile("[0-9]{3}[DWMY]")
 
 
 class Kind(Enum):
@@ -98,6 +108,7 @@ def finished(
     tags = [Tag(keyword) for keyword in (*REQUIRED_OF_SOURCE, *OPTIONAL_OF_SOURCE)]
     rewrite = in_any_script or not well_written(source, tags)
     _place_in_study(ds, in_utf_8(source, tags) if rewrite else source)
+    _mend_optional(ds)
     ds.StudyInstanceUID = source.StudyInstanceUID
     _date(ds, in_zone_of(source, stamp.created))
     ds.SOPInstanceUID, ds.SeriesInstanceUID = stamp.instance_uid, stamp.series_uid
@@ -178,6 +189,24 @@ def _place_in_study(ds: Dataset, source: Dataset) -> None:
             setattr(ds, keyword, None)
         else:
             ds.pop(keyword, None)
+
+
+def _mend_optional(ds: Dataset) -> None:
+    """Leave out what the source need not say and says wrongly, and add what an animal's must have.
+
+    The rest is the sender's, right or wrong: a result must match the study it belongs to.
+    """
+    for tag in map(Tag, OPTIONAL_OF_SOURCE):
+        if tag in ds and ds.get_item(tag).value in (None, b"", "", []):  # bytes stay as written
+            del ds[tag]
+    if not _AGE.fullmatch(str(ds.get("PatientAge", ""))):
+        ds.pop("PatientAge", None)
+    if not any(keyword in ds for keyword in _HOW_REMOVED):
+        ds.pop("PatientIdentityRemoved", None)
+    if any(keyword in ds for keyword in _SPECIES):
+        for keyword in _OF_ANIMALS:
+            if keyword not in ds:
+                setattr(ds, keyword, None)
 
 
 def in_zone_of(source: Dataset, moment: datetime) -> datetime:
