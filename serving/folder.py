@@ -97,8 +97,8 @@ def _is_bare(start: bytes) -> bool:
     """Whether a file begins with a first element of file meta information or of a data set."""
     if len(start) < len(_PREFIX):
         return False
-    group, element = struct.unpack_from("<HH", start)
-    return group in _FIRST_GROUPS and element in _FIRST_ELEMENTS
+    heads = (struct.unpack_from(order + "HH", start) for order in "<>")
+    return any(g in _FIRST_GROUPS and e in _FIRST_ELEMENTS for g, e in heads)
 
 
 def _encoded(raw: bytes) -> Encoded:
@@ -107,8 +107,8 @@ def _encoded(raw: bytes) -> Encoded:
         return encoded_of(raw)
     if raw[0] == _FIRST_GROUPS[0]:
         return encoded_of(_PREFIX + raw)
-    explicit = raw[4:6] in _VRS
-    syntax = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
+    syntax: str = ExplicitVRLittleEndian if raw[4:6] in _VRS else ImplicitVRLittleEndian
+    syntax = syntax if raw[0] else ExplicitVRBigEndian  # of group 8 the lower byte is not 0
     return Encoded(dataset=raw, sop_class_uid="", instance_uid="", transfer_syntax_uid=syntax)
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_node.part10 import encoded_of
 from imaging.read import stored_values
@@ -91,6 +91,7 @@ def test_a_dicomdir_like_object_without_an_image_is_no_crash(tmp_path):
 BARE = {
     "explicit": (ExplicitVRLittleEndian, False),
     "implicit": (ImplicitVRLittleEndian, False),
+    "big endian": (ExplicitVRBigEndian, False),
     "only the preamble is missing": (ExplicitVRLittleEndian, True),
     "the same, implicit": (ImplicitVRLittleEndian, True),
 }
@@ -101,10 +102,12 @@ def test_files_without_preamble_are_read(tmp_path, syntax, meta):
     values = np.arange(5 * 16 * 16).reshape(5, 16, 16)
     whole, bare = tmp_path / "whole", tmp_path / "bare"
     bare.mkdir()
-    for path in save(mr_series((5, 16, 16), voxels=values), whole):
-        ds = dcmread(path)
-        ds.file_meta.TransferSyntaxUID = syntax
-        ds.save_as(path, enforce_file_format=True)
+    images = mr_series((5, 16, 16), voxels=values)
+    for image in images:
+        image.file_meta.TransferSyntaxUID = syntax
+        if syntax == ExplicitVRBigEndian:
+            image.PixelData = np.frombuffer(image.PixelData, "<u2").astype(">u2").tobytes()
+    for path in save(images, whole):
         raw = path.read_bytes()
         (bare / path.name).write_bytes(raw[132:] if meta else encoded_of(raw).dataset)
     found = list(read_folder(bare))
