@@ -10,6 +10,7 @@ import shutil
 import struct
 import tempfile
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import IO
 
@@ -67,16 +68,36 @@ class Kept:
     sha256: str
 
 
+class Space(IntEnum):
+    """How much free space there is."""
+
+    ENOUGH = 0
+    """Everything goes on."""
+    LOW = 1
+    """Open associations go on, new ones are refused."""
+    SHORT = 2
+    """Nothing is taken in, and analyses wait."""
+
+
 class Archive:
     """Part 10 files under one folder.
 
     `durable`: `put` returns only after file and folders are on stable storage. `reserve_bytes` is
-    the free space below which nothing more is taken in.
+    the free space below which nothing more is taken in, `low_bytes` that below which nobody new is
+    let in.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = True, reserve_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        durable: bool = True,
+        reserve_bytes: int = 1 << 30,
+        low_bytes: int = 0,
+    ) -> None:
         self.folder = folder
         self._durable, self._reserve = durable, reserve_bytes
+        self._low = max(low_bytes, reserve_bytes)
         self._incoming = folder / _INCOMING
         self._incoming.mkdir(parents=True, exist_ok=True)
         self._synced: set[Path] = set()
@@ -125,6 +146,13 @@ class Archive:
     def free_bytes(self) -> int:
         """Free space for this process on the archive's disk."""
         return shutil.disk_usage(self.folder).free
+
+    def space(self) -> Space:
+        """How short of space the archive is."""
+        free = self.free_bytes()
+        if free < self._reserve:
+            return Space.SHORT
+        return Space.LOW if free < self._low else Space.ENOUGH
 
     def require_space(self, size: int = 0) -> None:
         """Raise `StorageFull` unless `size` more bytes leave the reserve untouched."""

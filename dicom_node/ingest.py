@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_node.archive import Address, Archive, Encoded, Kept
+from dicom_node.archive import Address, Archive, Encoded, Kept, Space
 from dicom_node.checks import checked_header
 from dicom_node.index import Index
 from dicom_node.records import Added, Origin, SetAside, StoredInstance
 from dicom_node.same_content import same_content
-from imaging.errors import Conflict, InputError, OtherPatient, SetupError, WetreadError
+from imaging.errors import Conflict, InputError, OtherPatient, SetupError, StorageFull, WetreadError
 from imaging.header import InstanceHeader
 from imaging.scan import STANDARD, Bounds
 
@@ -103,8 +103,9 @@ class Ingest:
             raise SetupError(msg) from error
 
     def require_space(self) -> None:
-        """Raise `StorageFull` when there is no room to take anything in."""
-        self._archive.require_space()
+        """Raise `StorageFull` when there is not enough room to let somebody new in."""
+        if self._archive.space() is not Space.ENOUGH:
+            raise StorageFull
 
     def store_result(self, encoded: Encoded, *, made_by: str) -> Stored:
         """Take in one of our own results; it does not wake its study."""

@@ -10,7 +10,8 @@
     |   |-- SopClassMismatch
     |   |-- SopClassNotSupported
     |   |-- OtherPatient
-    |   `-- PixelsUnreadable
+    |   |-- PixelsUnreadable
+    |   `-- TooLarge
     |-- SetupError              the operator: settings, ports, peers, disk
     |   `-- StorageFull
     |-- ModelError              the model's owner
@@ -71,6 +72,10 @@ class OtherPatient(InputError):
 
 class PixelsUnreadable(InputError):
     """The pixel data cannot be decoded."""
+
+
+class TooLarge(InputError):
+    """The series needs more memory than one study may take."""
 
 
 class SetupError(WetreadError):

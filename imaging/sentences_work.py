@@ -94,6 +94,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "the analysis took more memory than it may, {tries} times, and was set aside",
         "该分析 {tries} 次超出内存上限，已被搁置",
     ),
+    "TOO_LARGE": ("the series is too large: {detail}", "该序列过大：{detail}"),
     "TIME_LIMIT": (
         "the analysis was stopped because it took more than {seconds:g} s",
         "该分析超过 {seconds:g} 秒，已被中止",

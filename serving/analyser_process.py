@@ -56,6 +56,11 @@ class AnalyserProcess:
         threading.Thread(target=self._listen, name="analyser", daemon=True).start()
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether it can be asked."""
         return not self._killed and self._process.poll() is None

@@ -5,21 +5,27 @@ steps are recorded as they end; after a crash it goes on behind its last recorde
 step must be safe to repeat. No pixel data and no patient data go into arguments or results.
 """
 
+import asyncio
 import fcntl
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
+import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from dbos import EnqueueOptions as _EnqueueOptions
+from typing_extensions import override
 
 from dicom_node import schema
 from imaging.errors import NotFound
+from serving.obstacles import is_obstacle
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,6 +36,8 @@ _NAME = "wetread"
 _STUDY_QUEUE = "study"
 _POLL_S = 0.1
 MAX_RECOVERIES = 10
+_OBSTACLE_S = 3.0
+_log = structlog.get_logger(__name__)
 _ACTIVE = ("PENDING", "ENQUEUED", "DELAYED")
 
 
@@ -52,12 +60,51 @@ def workflow(
     number is large because what may crash runs in a process of its own, which counts for itself.
     """
     limit = None if forever else MAX_RECOVERIES
-    return DBOS.workflow(name=name, max_recovery_attempts=limit)
+    register = DBOS.workflow(name=name, max_recovery_attempts=limit)
+    return lambda function: register(_unharmed(function))
+
+
+def _unharmed(function: Callable[P, Awaitable[R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Let a workflow outlive that the engine's database cannot be written.
+
+    It must not be recorded as failed then, so the process ends, and its restart goes on.
+    """
+
+    @wraps(function)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await function(*args, **kwargs)
+        except Exception as error:
+            if not is_obstacle(error):
+                raise
+            _log.exception("engine_cannot_write")
+            await asyncio.sleep(_OBSTACLE_S)
+            leave(code=1)
+
+    return guarded
+
+
+def _patient(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a step wait until what is in its way, and no fault of its own, has passed."""
+
+    @wraps(function)
+    def tried(*args: P.args, **kwargs: P.kwargs) -> R:
+        while True:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                if not is_obstacle(error):
+                    raise
+                _log.exception("step_waits", step=function.__name__)
+            time.sleep(_OBSTACLE_S)
+
+    return tried
 
 
 async def step(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run `function` off the event loop and record its JSON result, so that it is not run again."""
-    return await DBOS.run_step_async({"name": function.__name__}, function, *args, **kwargs)
+    name = function.__name__
+    return await DBOS.run_step_async({"name": name}, _patient(function), *args, **kwargs)
 
 
 async def sleep(seconds: float) -> None:
@@ -86,6 +133,17 @@ async def child(
     return handle.get_result
 
 
+class _Stumbles(logging.Handler):
+    """Hears from the engine's log that its database could not be written; nothing else says so."""
+
+    met = False
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        self.met = self.met or (error is not None and is_obstacle(error))
+
+
 class Worker:
     """The executing side. One in each worker process; `slot` is stable across restarts."""
 
@@ -103,6 +161,8 @@ class Worker:
             "notification_listener_polling_interval_sec": 1.0,
         }
         DBOS(config=config)
+        self._stumbles = _Stumbles()
+        logging.getLogger("dbos").addHandler(self._stumbles)
 
     def launch(self) -> None:
         """Start working: what this slot left unfinished goes on first."""
@@ -114,6 +174,11 @@ class Worker:
             polling_interval_sec=_POLL_S,
             on_conflict="always_update",
         )
+
+    @property
+    def stumbled(self) -> bool:
+        """Whether the end of some work could not be recorded: it goes on at the next start."""
+        return self._stumbles.met
 
     def take_over(self, slot: str) -> tuple[str, ...]:
         """Let what a dead worker left unfinished go on in a live one; return its ids.

@@ -6,15 +6,19 @@ import socket
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_node.archive import Archive
+from dicom_node.archive import Archive, Space
 from dicom_node.certificates import Validity
 from dicom_node.index import Index
-from imaging.errors import WetreadError
 from serving.certificates import validities
 from serving.settings import Settings
 from serving.slots import open_slots
 
 _CONNECT_S = 2.0
+SPACE = {
+    Space.ENOUGH: "ok",
+    Space.LOW: "free space is low: new associations are refused",
+    Space.SHORT: "there is not enough free space: nothing is accepted, analyses wait",
+}
 
 
 class Health:
@@ -46,10 +50,9 @@ class Health:
 
     def _storage(self) -> str:
         try:
-            self._archive.require_space()
-        except (WetreadError, OSError) as error:
-            return str(error)
-        return "ok"
+            return SPACE[self._archive.space()]
+        except OSError as error:
+            return f"the data folder cannot be read: {error.strerror}"
 
     def _worker(self) -> str:
         slots = open_slots(self._settings.work_url, self._settings.slots_folder)

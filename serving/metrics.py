@@ -36,6 +36,8 @@ class _Figures(Collector):
         yield _gauge("wetread_stored_bytes", "bytes of stored data sets", counts.bytes)
         yield _gauge("wetread_set_aside", "instances refused or in conflict", counts.set_aside)
         yield _gauge("wetread_free_bytes", "free space for data", self._archive.free_bytes())
+        shortage = "2: nothing is accepted, 1: no new associations, 0: enough space"
+        yield _gauge("wetread_space_short", shortage, self._archive.space())
         states = GaugeMetricFamily(
             "wetread_work", "workitems, results and deliveries by state", labels=("what", "state")
         )

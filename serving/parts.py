@@ -37,8 +37,12 @@ class Parts:
     @cached_property
     def archive(self) -> Archive:
         """The instance files."""
-        reserve = int(self.settings.storage.min_free_gb * _GIGABYTE)
-        return Archive(self.settings.instances_folder, reserve_bytes=reserve)
+        storage = self.settings.storage
+        return Archive(
+            self.settings.instances_folder,
+            reserve_bytes=int(storage.min_free_gb * _GIGABYTE),
+            low_bytes=int(storage.low_free_gb * _GIGABYTE),
+        )
 
     @cached_property
     def ingest(self) -> Ingest:

@@ -5,6 +5,7 @@ series by one model, from voxels to stored DICOM objects, `Pipeline.conclude` en
 Each may be repeated: what is written is keyed by content, so a repetition writes the same.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from pydicom import Dataset
 
 from dicom_node.peers import OUTPUTS
 from dicom_node.routing import Candidate, Decision, Rule, decide, rule_for
-from imaging.errors import InputError, ModelError, NotFound
+from imaging.errors import InputError, ModelError, NotFound, TooLarge
 from imaging.findings import Finding, Mask, Report
 from imaging.identity import derived_uid
 from imaging.notice import Notice
@@ -49,6 +50,7 @@ from serving.studies import (
 from serving.tickets import Assignment, Plan, StudyTicket
 
 _log = structlog.get_logger(__name__)
+_COPIES = 7  # of a volume in float32, while a model reads it and its results are encoded: measured
 _KEPT = 2  # volumes held for the next model of the same study
 
 
@@ -75,6 +77,7 @@ class Pipeline:
         """Decide for every series and model, store the decisions, and return what to read."""
         workitem_uid, study_uid = ticket["workitem_uid"], ticket["study_uid"]
         self._journal.begin(workitem_uid)
+        self._forget_others(ticket["content_digest"])
         candidates = self._candidates(ticket)
         packages = {package.manifest.name: package for package in self._registry.packages()}
         rule = rule_for(self._settings.rules, self._studies.traits(study_uid))
@@ -185,7 +188,20 @@ class Pipeline:
     def _volume(self, assignment: Assignment, package: Package, stack: Stack) -> Volume:
         """Return the voxels in the unit that a model wants; models that want the same share."""
         unit = package.manifest.needs.unit
+        self._require_memory(stack)
         return self._volumes.get((*_place(assignment), unit), lambda: load_volume(stack, unit=unit))
+
+    def _require_memory(self, stack: Stack) -> None:
+        """Refuse a volume that would not fit, before a byte of it is read."""
+        needed = _COPIES * 4 * math.prod(stack.grid.shape)
+        if needed > (most := self._settings.analysis.memory_bytes):
+            msg = f"it needs {needed / 2**30:.1f} GB, one study may take {most / 2**30:.1f} GB"
+            raise TooLarge(msg)
+
+    def _forget_others(self, content_digest: str) -> None:
+        """Let go of the volumes of earlier studies."""
+        for recent in (self._volumes, self._answers):
+            recent.keep(lambda key: isinstance(key, tuple) and key[0] == content_digest)
 
     def _answer(self, assignment: Assignment, package: Package, volume: Volume) -> "_Answer":
         """Return what a model says; asked for at once by two models, it is computed once."""

@@ -30,6 +30,12 @@ class Recent(Generic[V]):
             self._fulfil(key, future, compute)
         return future.result()
 
+    def keep(self, wanted: Callable[[Hashable], bool]) -> None:
+        """Forget every value whose key is not `wanted`."""
+        with self._lock:
+            for key in [key for key in self._values if not wanted(key)]:
+                del self._values[key]
+
     def _fulfil(self, key: Hashable, future: Future[V], compute: Callable[[], V]) -> None:
         try:
             future.set_result(compute())

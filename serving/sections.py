@@ -316,8 +316,11 @@ class DicomwebSettings(Section):
 class StorageSettings(Section):
     """``[storage]``: the data folder."""
 
+    low_free_gb: float = Field(
+        4.0, ge=0, description="below this much free space new associations are refused"
+    )
     min_free_gb: float = Field(
-        2.0, ge=0, description="below this much free space nothing more is accepted"
+        2.0, ge=0, description="below this much free space nothing more is accepted or analysed"
     )
 
 

@@ -26,6 +26,7 @@ from serving.workflows import register
 P = ParamSpec("P")
 
 _log = structlog.get_logger(__name__)
+_LEAST_BYTES = 8 << 20
 _GUARD_S = 1.0  # less than a dead slot is left alone
 
 
@@ -76,12 +77,20 @@ def run(settings: Settings, stop: threading.Event, *, slot: str = "worker-0") ->
     with parts.slots.taken(slot) as still_held:
         _aside(_guard, still_held)
         try:
+            _wait_for_room(parts)
             worker = _launch(parts, slot)
             _look_after(parts, worker, stop)
         except Exception:  # noqa: BLE001 - without its slot no work of this process may go on
             _log.exception("worker_fails", slot=slot)
             leave(code=1)
         leave()
+
+
+def _wait_for_room(parts: Parts) -> None:
+    """Begin nothing that the databases have no room to record."""
+    while parts.archive.free_bytes() < _LEAST_BYTES:
+        _log.error("no_free_space")
+        time.sleep(_GUARD_S)
 
 
 def _launch(parts: Parts, slot: str) -> Worker:
@@ -120,6 +129,9 @@ def _look_after(parts: Parts, worker: Worker, stop: threading.Event) -> None:
     while not stop.wait(LOOK_S):
         takeover.look()
         close_given_up(parts)
+        if worker.stumbled:
+            _wait_for_room(parts)
+            leave(code=1)
 
 
 def close_given_up(parts: Parts) -> None:

@@ -16,6 +16,7 @@ from serving.courier import Courier
 from serving.engine import child, patched, sleep, step, workflow
 from serving.journal import Journal
 from serving.lookout import Lookout
+from serving.obstacles import is_obstacle
 from serving.tickets import (
     ANALYSE_STUDY,
     DELIVER_AGAIN,
@@ -143,9 +144,16 @@ def _analyse_study(
         try:
             why = await analysed(work_id, ticket)
         except Exception as error:  # the table of cancel reasons: whatever no part foresaw
+            _leave_to_the_engine(error)
             _log.exception("analysis_failed", workitem=work_id)
             problem = reason("INTERNAL_ERROR", detail=f"{type(error).__name__}: see the log")
             await step(journal.fail, work_id, problem)
             raise
         if why:
             await step(journal.fail, work_id, told(why))
+
+
+def _leave_to_the_engine(error: Exception) -> None:
+    """Raise again what passes by itself: no analysis fails for it."""
+    if is_obstacle(error):
+        raise error

@@ -4,8 +4,10 @@ import time
 
 from rich.console import Console
 
+from dicom_node.archive import Space
 from dicom_node.records import StudyFilter
 from serving.commands.tables import empty_table, output
+from serving.health import SPACE
 from serving.parts import Parts
 from serving.settings import Settings
 from serving.study_view import StudyViews
@@ -22,6 +24,8 @@ def status(settings: Settings) -> int:
         f"{counts.results} of them results, {counts.set_aside} refused or in conflict; "
         f"{parts.archive.free_bytes() / 2**30:.1f} GB free"
     )
+    if (space := parts.archive.space()) is not Space.ENOUGH:
+        console.print(SPACE[space], style="bold red")
     _print_studies(parts, console)
     _print_waiting(parts, console)
     _print_models(parts, console)

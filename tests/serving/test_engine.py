@@ -55,7 +55,7 @@ def test_the_same_work_runs_once_and_the_urgent_first(rig: Rig):
 def test_a_wait_outlasts_the_process(rig: Rig):
     rig.client.start("sleeper", "w", priority=5)
     rig.start()
-    wait_for(lambda: rig.notes() == ["before"])
+    wait_for(lambda: rig.notes() == ["before"], seconds=60)
     time.sleep(0.5)  # until the step is recorded
     begun = time.monotonic()
     rig.kill()

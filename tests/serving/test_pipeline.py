@@ -535,3 +535,23 @@ def test_a_name_is_shown_and_comes_back_from_every_result(bench: Bench, terms, r
     for result in results.values():
         path = bench.parts.archive.file(bench.index.instance(result.instance_uid).path)
         assert header_of(read_dataset(path)).patient.name == name
+
+
+# Memory
+
+
+def test_a_volume_that_would_not_fit_is_refused_before_it_is_read(make):
+    bench = make(analysis={"memory_gb": 1e-5})
+    bench.install()
+    study = bench.analysed(mr((5, 64, 64)))
+    assert bench.workitem(study).reason_code == "TOO_LARGE"
+    notice = bench.results(study)["NOTICE"]
+    assert "the series is too large: it needs" in said(bench.dataset(notice))
+
+
+def test_volumes_of_an_earlier_study_are_let_go(bench: Bench):
+    first = bench.analysed(mr())
+    assert len(bench.pipeline._volumes._values) == 1
+    bench.analysed(mr(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.1"))
+    (key,) = bench.pipeline._volumes._values
+    assert key[0] == bench.index.content_digest("1.2.3") != bench.index.content_digest(first)

@@ -73,3 +73,15 @@ def test_a_failure_does_not_take_the_value_of_a_later_attempt_away():
     go_on.set()
     first.join(5)
     assert recent.get("key", lambda: "computed again") == "kept"
+
+
+def test_what_is_not_wanted_any_more_is_forgotten():
+    recent: Recent[str] = Recent(4)
+    for key in (("a", 1), ("a", 2), ("b", 1)):
+        recent.get(key, lambda: "old")
+    recent.keep(lambda key: key[0] == "b")
+    assert [recent.get(key, lambda: "new") for key in (("a", 1), ("a", 2), ("b", 1))] == [
+        "new",
+        "new",
+        "old",
+    ]
