@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from dicom_node.archive import Archive
 from dicom_node.index import Index
 from models.registry import Registry
-from serving import api, api_assessments
+from serving import api, api_assessments, api_downloads
 from serving.assessments import Assessments
 from serving.health import Health
 from serving.journal import Journal
@@ -38,6 +38,7 @@ def build(
         version=WETREAD_VERSION,
     )
     app.state.views = StudyViews(index, journal)
+    app.state.index, app.state.archive = index, archive
     app.state.journal, app.state.operations, app.state.registry = journal, operations, registry
     app.state.assessments = Assessments(index.engine, tenant=index.tenant, clock=time.time)
     app.state.room = pages.furnished(
@@ -49,6 +50,7 @@ def build(
     )
     app.include_router(api.router)
     app.include_router(api_assessments.router)
+    app.include_router(api_downloads.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files(), name="static")
     _add_health(

@@ -175,6 +175,11 @@ class Assessments(Rows):
         """Return the newest assessment of each finding by tracking UID, withdrawn ones too."""
         return {r.tracking_uid: r for r in self.history(study_uid) if r.current}
 
+    def holding(self, study_uid: str) -> Mapping[str, AssessmentRecord]:
+        """Return the verdicts that hold by tracking UID: withdrawn ones do not."""
+        current = self.current(study_uid)
+        return {u: r for u, r in current.items() if r.verdict is not Verdict.WITHDRAWN}
+
     def counts_since(self, start: float) -> Mapping[str, int]:
         """Return how many verdicts given at or after `start` hold, by verdict."""
         table = schema.assessments

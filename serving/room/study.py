@@ -1,25 +1,37 @@
 """Everything the page of one study shows, put together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
+from pydicom.uid import SegmentationStorage
 
 from dicom_node.index import Index
 from dicom_node.schema import studies
+from imaging.codes import VOLUME
 from imaging.errors import InputError, NotFound
+from imaging.mask_comparison import Overlap, matching, overlap
+from imaging.seg_masks import SegmentMasks
 from imaging.windows import Preset, presets_of
 from models.manifest import Manifest
 from models.registry import Registry
 from serving.assessments import AssessmentRecord, Assessments
 from serving.journal import Journal
-from serving.records import DecisionRecord, Delivery, FindingRecord, Result, Workitem
+from serving.records import (
+    DecisionRecord,
+    Delivery,
+    FindingRecord,
+    MeasurementRecord,
+    Result,
+    Workitem,
+)
 from serving.room.pictures import Pictures, Slices, default_window, overlays_of
 from serving.room.prior import Change, EarlierFinding, changes
 from serving.room.worklist import Line, Worklist
 from serving.study_view import SeriesView, StudyDetail, StudyViews
 
 _PRIORS_LOOKED_AT = 20
+_SEGMENTATION = SegmentationStorage
 _EVIDENCE_SHOWN = 6
 
 
@@ -44,12 +56,22 @@ class FindingCard:
     evidence: tuple[int, ...]
     changes: tuple[Change, ...]
     assessment: AssessmentRecord | None
+    edits: tuple["Edit", ...] = ()
 
     @property
     def calibration(self) -> str:
         """How probabilities were calibrated; empty when they were not."""
         figures = self.model.evaluation if self.model else {}
         return next((text for key, text in figures.items() if key.lower() == "calibration"), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """The finding's segment as somebody else saved it into the study; `volume` in its unit."""
+
+    instance_uid: str
+    overlap: Overlap
+    volume: MeasurementRecord | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +198,7 @@ class StudyPages:
             evidence=self._evidence(study, finding, slices),
             changes=changes(finding, earlier),
             assessment=None,
+            edits=tuple(self._edits(study, finding)),
         )
 
     def _evidence(
@@ -191,14 +214,38 @@ class StudyPages:
         step = max(1, len(places) // _EVIDENCE_SHOWN)
         return tuple(places[step // 2 :: step][:_EVIDENCE_SHOWN])
 
-    def _outlined(self, study: StudyDetail, finding: FindingRecord) -> frozenset[str]:
-        """Return the keys of the images that the finding's segment lies on."""
+    def _edits(self, study: StudyDetail, finding: FindingRecord) -> Iterator[Edit]:
+        """Yield what others' segmentations in the study make of the finding's segment."""
+        ours, number = self._segmentation(study, finding), finding.segment_number
+        if ours is None or number is None:
+            return
+        for instance in self._index.instances_of(study.study_uid):
+            if instance.origin == "result" or instance.sop_class_uid != _SEGMENTATION:
+                continue
+            theirs = self._pictures.masks(instance.instance_uid)
+            same = matching(ours, theirs).get(number) if theirs else None
+            found = theirs and same and overlap(ours, theirs, segment=number, as_segment=same)
+            if found:
+                yield Edit(
+                    instance_uid=instance.instance_uid,
+                    overlap=found,
+                    volume=_scaled(finding, found.ratio),
+                )
+
+    def _segmentation(self, study: StudyDetail, finding: FindingRecord) -> SegmentMasks | None:
+        """Return the masks of the segmentation that the finding is in."""
         for result in study.results:
             mine = (result.workitem_uid, result.model) == (finding.workitem_uid, finding.model)
-            masks = self._pictures.masks(result.instance_uid) if result.kind == "SEG" else None
-            if mine and masks and finding.segment_number is not None:
-                return masks.images(finding.segment_number)
-        return frozenset()
+            if mine and result.kind == "SEG":
+                return self._pictures.masks(result.instance_uid)
+        return None
+
+    def _outlined(self, study: StudyDetail, finding: FindingRecord) -> frozenset[str]:
+        """Return the keys of the images that the finding's segment lies on."""
+        masks = self._segmentation(study, finding)
+        if masks is None or finding.segment_number is None:
+            return frozenset()
+        return masks.images(finding.segment_number)
 
     def _earlier(self, line: Line) -> tuple[EarlierFinding, ...]:
         """Return findings of earlier studies of the same patient ID, newest study first."""
@@ -220,3 +267,11 @@ class StudyPages:
             for row in older[:_PRIORS_LOOKED_AT]
             for finding in self._journal.current_findings(row.study_uid)
         )
+
+
+def _scaled(finding: FindingRecord, ratio: float | None) -> MeasurementRecord | None:
+    """Return the finding's volume times `ratio`."""
+    volume = next((m for m in finding.measurements if m.name == VOLUME.meaning), None)
+    if volume is None or ratio is None:
+        return None
+    return volume.model_copy(update={"value": volume.value * ratio})

@@ -132,6 +132,10 @@ WORDS_ZH = {
     "agreement: {accepted} of {assessed} findings accepted": (
         "一致率：{assessed} 项评估中接受 {accepted} 项"
     ),
+    "Saved segmentation": "另存的分割",
+    "Take as correction": "采纳为更正",
+    "as in segmentation {uid}": "依据分割 {uid}",
+    "Findings as FHIR": "所见（FHIR）",
     "Assessed": "评估",
     "not yet": "尚未评估",
     "assessed": "已评估",

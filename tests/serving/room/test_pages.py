@@ -126,3 +126,27 @@ def test_the_prior_stands_beside_todays_value(pages: Web):
     assert 'href="/studies/1.6"' not in page
     assert "(+100.0 %)" in page
     assert 'href="/studies/1.5"' not in text_of(pages, "/studies/1.5").split('id="findings"')[1]
+
+
+def test_a_segmentation_saved_by_a_viewer_stands_beside_ours(pages: Web):
+    """Half of the outlined slices were erased; the reader may take the new volume."""
+    bench, study = pages.bench, study_of(pages.bench)
+    (found,) = bench.journal.findings(study)
+    edited = bench.dataset(bench.results(study)["SEG"])
+    frames = len(edited.PerFrameFunctionalGroupsSequence)
+    pixels = np.unpackbits(np.frombuffer(edited.PixelData, np.uint8), bitorder="little")
+    size = edited.Rows * edited.Columns
+    kept = pixels[: frames * size].reshape(frames, size).copy()
+    kept[: frames // 2] = 0
+    edited.PixelData = np.packbits(kept.ravel(), bitorder="little").tobytes()
+    edited.SOPInstanceUID = edited.file_meta.MediaStorageSOPInstanceUID = "1.2.3.44"
+    edited.SeriesInstanceUID, edited.SeriesNumber = "1.2.3.4", 99
+    for segment in edited.SegmentSequence:
+        del segment.TrackingUID, segment.TrackingID
+    bench.receive([edited], sender="VIEWER")
+    close(bench, study)
+    page = text_of(pages, f"/studies/{study}")
+    left = kept.sum() / pixels.sum()
+    assert f"Dice {2 * left / (1 + left):.3f}" in page
+    assert f"{found.measurements[0].value * left:.3g} ml" in page
+    assert "Take as correction" in page
