@@ -19,6 +19,9 @@ from pynetdicom.events import EventHandlerType
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
@@ -84,6 +87,13 @@ TRANSFER_SYNTAXES = (
 )
 
 
+QUERIES = (StudyRootQueryRetrieveInformationModelFind,)
+RETRIEVALS = (
+    StudyRootQueryRetrieveInformationModelMove,
+    StudyRootQueryRetrieveInformationModelGet,
+)
+
+
 class SharedContexts(list[PresentationContext]):
     """Supported contexts that all associations share.
 
@@ -95,7 +105,7 @@ class SharedContexts(list[PresentationContext]):
 
 
 def supported_contexts() -> SharedContexts:
-    """Return Verification, storage commitment and every storage SOP class in all syntaxes above."""
+    """Return Verification, storage, commitment, query and retrieval; storage in all syntaxes."""
     storage = [
         build_context(context.abstract_syntax, list(TRANSFER_SYNTAXES))
         for context in AllStoragePresentationContexts
@@ -103,7 +113,10 @@ def supported_contexts() -> SharedContexts:
     ]
     commitment = build_context(StorageCommitmentPushModel)
     commitment.scu_role = commitment.scp_role = True  # peers ask us, and answer what we asked
-    return SharedContexts([build_context(Verification), *storage, commitment])
+    for context in storage:
+        context.scu_role = context.scp_role = True  # who fetches by C-GET is sent to
+    others = [build_context(uid) for uid in (*QUERIES, *RETRIEVALS)]
+    return SharedContexts([build_context(Verification), *storage, commitment, *others])
 
 
 def bound(association: Association, limits: Limits = STANDARD) -> BoundedSocket:

@@ -75,6 +75,7 @@ class Peer:
 
     `host` is a name, an address or, for a peer we never call, a network such as ``10.2.0.0/16``.
     `may_send`: it may store instances here. `may_commit`: it may ask us for storage commitment.
+    `may_query`: it may ask what is here (C-FIND). `may_retrieve`: it may fetch it (C-MOVE, C-GET).
     `query`: it answers Study Root C-FIND. `commitment`: it is asked to commit to what it is sent.
     `deliver`: it gets the results; of these only the kinds in `outputs`.
     """
@@ -85,6 +86,8 @@ class Peer:
     port: int
     may_send: bool = True
     may_commit: bool = True
+    may_query: bool = False
+    may_retrieve: bool = False
     query: bool = False
     commitment: bool = False
     deliver: bool = False
@@ -150,6 +153,22 @@ class AssociationPolicy:
         """Whether this requestor may ask for storage commitment; one we do not know may not."""
         peer = self.peer(calling_ae, address)
         return peer is not None and peer.may_commit
+
+    def may_query(self, calling_ae: str, address: str) -> bool:
+        """Whether this requestor may ask what is here."""
+        peer = self.peer(calling_ae, address)
+        return peer is not None and peer.may_query
+
+    def may_retrieve(self, calling_ae: str, address: str) -> bool:
+        """Whether this requestor may fetch what is here, or have it sent to another peer."""
+        peer = self.peer(calling_ae, address)
+        return peer is not None and peer.may_retrieve
+
+    def destination(self, ae_title: str) -> Peer | None:
+        """Return the peer that instances may be sent to under this title."""
+        title = ae_title.strip()
+        found = (peer for peer in self.peers if peer.ae_title == title and "/" not in peer.host)
+        return next(found, None)
 
     def peer(self, calling_ae: str, address: str) -> Peer | None:
         """Return the configured peer with this title at this address."""

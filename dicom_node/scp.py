@@ -20,7 +20,7 @@ from dicom_node.archive import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from dicom_node.budget import Budget, Who
 from dicom_node.ingest import Ingest, Stored
 from dicom_node.limits import Limits
-from dicom_node.listener import STANDARD, channel_of, listen
+from dicom_node.listener import QUERIES, RETRIEVALS, STANDARD, channel_of, listen
 from dicom_node.peers import NO_ROOM, TOO_MANY, AssociationPolicy, Rejection
 from dicom_node.status import Status, status_of
 from imaging.errors import (
@@ -156,6 +156,7 @@ class Node:
             or self._no_room()
         )
         if refusal is None:
+            self._leave_out_what_it_may_not(event.assoc, calling)
             return
         _log.warning(
             "association refused",
@@ -163,6 +164,19 @@ class Node:
         )
         event.assoc.acse.send_reject(refusal.result, refusal.source, refusal.reason)
         event.assoc.kill()  # returns once the answer is out; else the socket closes before it
+
+    def _leave_out_what_it_may_not(self, asking: Association, calling: str) -> None:
+        """Accept no presentation context of a service that this peer may not use."""
+        address = asking.requestor.address
+        barred: set[str] = set()
+        if not self._policy.may_query(calling, address):
+            barred.update(QUERIES)
+        if not self._policy.may_retrieve(calling, address):
+            barred.update(RETRIEVALS)
+        contexts = asking.acceptor.supported_contexts
+        asking.acceptor.supported_contexts = [
+            each for each in contexts if each.abstract_syntax not in barred
+        ]
 
     def _too_many(self, asking: Association) -> Rejection | None:
         """Refuse a peer that has as many associations as it may; others still get theirs."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom import Dataset
 from pynetdicom import _config, evt
@@ -160,11 +161,8 @@ def association(
             peer.host,
             peer.port,
             contexts=list(contexts),
-            tls_args=_tls(peer),
-            ae_title=peer.ae_title,
-            max_pdu=LARGEST_PDU,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _prepare), *handlers],
             ext_neg=list(negotiation),
+            **calling(peer, handlers),
         )
     except OSError:  # its name has no address
         yield Association(ae, "requestor")
@@ -177,6 +175,16 @@ def association(
         if opened.is_established:
             opened.acse_timeout = waits.connect_s  # all is said: a lost answer must hold up nobody
             opened.release()
+
+
+def calling(peer: Peer, handlers: Sequence[EventHandlerType] = ()) -> dict[str, Any]:
+    """Return how pynetdicom is to call a peer, beside what is asked of it."""
+    return {
+        "tls_args": _tls(peer),
+        "ae_title": peer.ae_title,
+        "max_pdu": LARGEST_PDU,
+        "evt_handlers": [(evt.EVT_CONN_OPEN, _prepare), *handlers],
+    }
 
 
 def _tls(peer: Peer) -> tuple[ClientContext, str] | None:

@@ -209,6 +209,11 @@ class Searches:
         return matched
 
 
+def is_matched(keyword: str, level: Level) -> bool:
+    """Whether a key is matched at this level."""
+    return keyword in _KEYS and _KEYS[keyword].level <= level
+
+
 def _selected(level: Level) -> sa.Select[Any]:
     match level:
         case Level.STUDY:

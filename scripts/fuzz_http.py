@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from scripts import fuzz_files
-from scripts.loopback import HOST, get_json
+from scripts.loopback import HOST
 
 _SCHEMATHESIS = "schemathesis==4.*"
 _EXAMPLES = 40
@@ -21,12 +21,10 @@ _NO_ROOM = 503, 507
 
 def attack_rest(port: int, folder: Path, *, seed: int) -> list[str]:
     """Return what is wrong with the answers; schemathesis goes into an environment of its own."""
-    described = get_json(port, "/openapi.json")
-    assert isinstance(described, dict)
-    problems = _schemathesis(port, folder / "schemathesis", seed)
-    if _STOW in described["paths"]:
-        problems += _broken_stow(port, Random(seed))
-    return problems
+    return [
+        *_schemathesis(port, folder / "schemathesis", seed),
+        *_broken_stow(port, Random(seed)),
+    ]
 
 
 def _schemathesis(port: int, environment: Path, seed: int) -> list[str]:
@@ -37,6 +35,7 @@ def _schemathesis(port: int, environment: Path, seed: int) -> list[str]:
     command += ["--checks", "not_a_server_error", "--max-examples", str(_EXAMPLES)]
     command += ["--seed", str(seed), "--request-timeout", "30", "--suppress-health-check", "all"]
     command += ["--exclude-path", "/api/events"]  # it never ends
+    command += ["--exclude-path", "/readyz"]  # 503 is what it says while no worker runs
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print(re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)[-1500:])
     return [] if done.returncode == 0 else ["schemathesis found something"]

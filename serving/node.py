@@ -9,10 +9,14 @@ from dicom_node.asking import SeriesCounts
 from dicom_node.commitment_scp import CommitmentProvider
 from dicom_node.limits import Limits
 from dicom_node.peers import AssociationPolicy
+from dicom_node.query_scp import QueryProvider
+from dicom_node.retrieve_scp import RetrieveProvider
 from dicom_node.retrieving import Retriever
 from dicom_node.scp import Listening, Node
+from dicom_node.searching import Searches
 from dicom_node.tls import Reloading
 from imaging.errors import SetupError
+from serving.memory import give_back_large_blocks
 from serving.parts import Parts
 from serving.settings import Settings
 
@@ -29,6 +33,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         The port is taken.
     """
     sys.setswitchinterval(_SWITCH_S)
+    give_back_large_blocks()
     parts = Parts(settings)
     policy = AssociationPolicy(
         ae_title=settings.node.ae_title,
@@ -48,12 +53,17 @@ def run(settings: Settings, stop: threading.Event) -> None:
     )
     listening = _listening(settings)
     commitment = CommitmentProvider(parts.index, parts.archive, parts.transactions, policy=policy)
+    searches = Searches(parts.index.engine, parts.index.tenant)
     node = Node(
         parts.ingest,
         policy,
         arrival.wake,
         listening=listening,
-        services=commitment.handlers(),
+        services=[
+            *commitment.handlers(),
+            *QueryProvider(searches, ae_title=settings.node.ae_title).handlers(),
+            *RetrieveProvider(parts.index, parts.archive, policy=policy).handlers(),
+        ],
     )
     parts.archive.sweep(before=time.time() - _ABANDONED_S)
     try:
