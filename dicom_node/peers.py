@@ -14,7 +14,7 @@ SERVICE_USER = 1
 CALLING_AE_NOT_RECOGNIZED = 3
 CALLED_AE_NOT_RECOGNIZED = 7
 
-Output = Literal["seg", "sr", "key_image", "notice"]
+Output = Literal["seg", "sr", "key_image", "notice", "text"]
 OUTPUTS: tuple[Output, ...] = ("seg", "sr", "key_image", "notice")
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -78,6 +78,8 @@ class Peer:
     `may_query`: it may ask what is here (C-FIND). `may_retrieve`: it may fetch it (C-MOVE, C-GET).
     `query`: it answers Study Root C-FIND. `commitment`: it is asked to commit to what it is sent.
     `deliver`: it gets the results; of these only the kinds in `outputs`.
+    `instead`: what it gets when it refuses SEG or SR for what they are.
+    `withdraw`: it gets rejection notes for results that later ones replace.
     """
 
     name: str
@@ -92,6 +94,8 @@ class Peer:
     commitment: bool = False
     deliver: bool = False
     outputs: tuple[Output, ...] = OUTPUTS
+    instead: tuple[Literal["key_image", "text"], ...] = ("key_image", "text")
+    withdraw: bool = False
     tls: PeerTls | None = None
 
 

@@ -250,6 +250,7 @@ deliveries = sa.Table(
     sa.Column("root_uid", sa.Text),  # the result this one was made from, of the same delivery
     sa.Column("identity", sa.Text, nullable=False, server_default=""),  # how it was checked
     _time("released_at"),  # when a person let go what was held
+    sa.Column("withdrawn_by", sa.Text),  # the rejection note
     sa.Index("deliveries_by_study", "tenant", "study_uid"),
     sa.Index("deliveries_by_state", "tenant", "state"),
 )

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from dicom_node.peers import OUTPUTS, Output
 from imaging.errors import SetupError
@@ -17,7 +18,7 @@ class WebPeer:
     time, so that it may be changed while we run, or taken from the variable `secret_variable` when
     the settings are read, which then is `secret`. `headers` go with every request. `ca_file` holds
     the certificates that sign the server's, instead of the usual ones. `query`: it answers QIDO-RS.
-    `deliver`: it gets the results, of these only the kinds in `outputs`.
+    `deliver`, `outputs`, `instead`, `withdraw`: as with a `Peer`.
     """
 
     name: str
@@ -31,6 +32,8 @@ class WebPeer:
     query: bool = True
     deliver: bool = False
     outputs: tuple[Output, ...] = OUTPUTS
+    instead: tuple[Literal["key_image", "text"], ...] = ("key_image", "text")
+    withdraw: bool = False
 
     @property
     def commitment(self) -> bool:

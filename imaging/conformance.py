@@ -12,8 +12,10 @@ from tempfile import TemporaryDirectory
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
+    BasicTextSRStorage,
     Comprehensive3DSRStorage,
     EnhancedSRStorage,
+    KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
@@ -32,10 +34,11 @@ _PIXELS = (
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
     "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
 )  # fmt: skip
-_DOCUMENT = (
-    "CompletionFlag", "VerificationFlag", "ValueType", "ConceptNameCodeSequence",
-    "ContinuityOfContent", "ContentSequence", "CurrentRequestedProcedureEvidenceSequence",
+_SELECTION = (
+    "ValueType", "ConceptNameCodeSequence", "ContinuityOfContent", "ContentSequence",
+    "CurrentRequestedProcedureEvidenceSequence",
 )  # fmt: skip
+_DOCUMENT = ("CompletionFlag", "VerificationFlag", *_SELECTION)
 _REQUIRED = {
     SegmentationStorage: (
         *_PIXELS, "SegmentationType", "SegmentSequence", "NumberOfFrames", "DeviceSerialNumber",
@@ -43,7 +46,9 @@ _REQUIRED = {
         "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence", "ContentLabel",
     ),
     Comprehensive3DSRStorage: (*_DOCUMENT, "ContentTemplateSequence"),
+    BasicTextSRStorage: _DOCUMENT,
     EnhancedSRStorage: _DOCUMENT,
+    KeyObjectSelectionDocumentStorage: (*_SELECTION, "ContentTemplateSequence"),
     SecondaryCaptureImageStorage: (
         *_PIXELS, "ConversionType", "BurnedInAnnotation", "SourceImageSequence",
     ),
@@ -148,7 +153,8 @@ def _pixel_length(ds: Dataset, *, frames: int) -> Iterator[str]:
 def _document(ds: Dataset) -> Iterator[str]:
     if ds.ValueType != "CONTAINER":
         yield "the root of the document is not a container"
-    if ds.VerificationFlag != "UNVERIFIED":
+    selection = ds.SOPClassUID == KeyObjectSelectionDocumentStorage
+    if not selection and ds.VerificationFlag != "UNVERIFIED":
         yield "machine output must be unverified"
     title = ds.ConceptNameCodeSequence[0]
     is_report = (title.get("CodeValue"), title.CodingSchemeDesignator) == _MEASUREMENT_REPORT

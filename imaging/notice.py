@@ -39,7 +39,7 @@ SCHEME = "99WETREAD"
 # A title of our own: viewers take "Imaging Measurement Report" for something to draw.
 TITLE = Code("AI_NOT_PERFORMED", SCHEME, "AI analysis not performed")
 _REASON = Code("REASON", SCHEME, "Reason")
-_EXPLANATION = Code("EXPLANATION", SCHEME, "Explanation")
+EXPLANATION = Code("EXPLANATION", SCHEME, "Explanation")
 ENGLISH = Code("en-US", "RFC5646", "English (United States)")
 _CHINESE = Code("zh-CN", "RFC5646", "Chinese (China)")
 _OBSERVER_TYPE = Code("121005", "DCM", "Observer Type")
@@ -117,16 +117,19 @@ def _content(notice: Notice, stamp: Stamp) -> Dataset:
     return root
 
 
-def _explained(why: Reason, language: Languages) -> Iterator[TextContentItem]:
-    english = TextContentItem(
-        coded(_EXPLANATION), words(f"{why.text}."), relationship_type=_CONTAINS
-    )
+def in_languages(english: str, chinese: str, language: Languages) -> Iterator[TextContentItem]:
+    """Give a sentence in the languages of the settings, each with its mark."""
+    plain = TextContentItem(coded(EXPLANATION), words(english), relationship_type=_CONTAINS)
     if language == "en":
-        yield english
+        yield plain
         return
-    chinese = TextContentItem(coded(_EXPLANATION), f"{why.text_zh}。", relationship_type=_CONTAINS)
-    chinese.ContentSequence = LanguageOfContentItemAndDescendants(coded(_CHINESE))
-    yield from (chinese, english) if language == "zh" else (english, chinese)
+    other = TextContentItem(coded(EXPLANATION), f"{chinese}。", relationship_type=_CONTAINS)
+    other.ContentSequence = LanguageOfContentItemAndDescendants(coded(_CHINESE))
+    yield from (other, plain) if language == "zh" else (plain, other)
+
+
+def _explained(why: Reason, language: Languages) -> Iterator[TextContentItem]:
+    return in_languages(f"{why.text}.", why.text_zh, language)
 
 
 def _observer(notice: Notice, stamp: Stamp) -> list[ContentItem]:

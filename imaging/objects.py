@@ -56,6 +56,8 @@ class Kind(Enum):
     KEY_IMAGE = 9003
     NOTICE = 9004
     ASSESSMENT = 9005
+    REJECTION = 9006
+    TEXT = 9007
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "该分析超过 {seconds:g} 秒，已被中止",
     ),
     # Why a result is held back
+    "OUTDATED": (
+        "newer images of the series came after the analysis; it is being repeated",
+        "分析之后又收到该序列的新图像，正在重新分析",
+    ),
     "IDENTITY_DIFFERS": (
         "the PACS has another {what} for this study",
         "PACS 中该检查的以下信息不同：{what}",

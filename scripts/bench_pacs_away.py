@@ -90,7 +90,7 @@ class Site:
         command = [sys.executable, "-m", "serving", "--settings", str(settings), "serve"]
         self._service = ChildProcess("Wetread", command, log=self._folder / "wetread.log")
         self._stops.callback(self._service.stop)
-        self._service.wait_until(lambda: answers(self._web_port, "/readyz"), limit_s=120)
+        self._service.wait_until(lambda: answers(self._web_port, "/readyz"), limit_s=600)
 
     def start_pacs(self) -> Orthanc:
         """Let the PACS come back; returns as soon as it answers."""
@@ -138,12 +138,12 @@ def main(arguments: list[str] | None = None) -> int:
         site.start_wetread(faster if chosen.speed > 1 else "")
         for number in range(chosen.studies):
             site.receive(number)
-        site.wait(lambda items: _tried(items, 1, chosen.studies), limit_s=120)
+        site.wait(lambda items: _tried(items, 1, chosen.studies), limit_s=600)
         time.sleep(chosen.hours * _HOUR_S / chosen.speed)
         attempts = [item.attempts for item in site.items()]
         if chosen.speed > 1:
             site.start_wetread()
-            site.wait(lambda items: _tried(items, max(attempts) + 1, chosen.studies), limit_s=300)
+            site.wait(lambda items: _tried(items, max(attempts) + 1, chosen.studies), limit_s=600)
         return _return_of_the_pacs(site, chosen.hours, attempts)
 
 

@@ -12,11 +12,16 @@ from dicom_node.peers import Peer
 from dicom_node.scu import Timeouts
 from dicom_node.transactions import Transactions
 from dicom_node.ways import Destination, Way, way_to
+from imaging.reasons import Reason
 from serving.identities import Identities
 from serving.journal import Journal
 from serving.proofs import Proofs, Sent
 from serving.records import Delivery, DeliveryState
+from serving.results import ResultStore
 from serving.settings import Settings
+from serving.stand_ins import StandIns
+from serving.standing import Standings
+from serving.withdrawals import Withdrawals
 
 _log = structlog.get_logger(__name__)
 _UNKNOWN = "the destination is not configured"
@@ -35,10 +40,20 @@ class Courier:
         archive: Archive,
         journal: Journal,
         transactions: Transactions,
-        identities: Identities,
+        results: ResultStore,
     ) -> None:
         self._settings, self._index, self._archive = settings, index, archive
-        self._journal, self._identities = journal, identities
+        self._journal = journal
+        self._identities = Identities(
+            settings=settings, index=index, archive=archive, journal=journal, results=results
+        )
+        self._stand_ins = StandIns(
+            settings=settings, index=index, archive=archive, journal=journal, results=results
+        )
+        self._withdrawals = Withdrawals(
+            index=index, archive=archive, journal=journal, results=results
+        )
+        self._standings = Standings(index, journal)
         self._proofs = Proofs(settings=settings, journal=journal, transactions=transactions)
         self._peers = settings.reached()
         self._title = settings.node.ae_title
@@ -76,7 +91,14 @@ class Courier:
             problems = dict.fromkeys((each.uid for each in items), _UNKNOWN)
         else:
             problems = self._bring(peer, items, held)
+            known = {each.uid for each in self._open(results, destination)}
+            if self._stand_ins.planned(peer, results):
+                opened = self._open(results, destination)
+                new = [each for each in opened if each.uid not in known]
+                problems |= self._bring(peer, new, held)
             problems |= self._committed(peer, self._open(results, destination))
+            if not problems and not held and self._withdrawals.planned(peer, results):
+                return self._attempt(destination, results, attempt)
         since = min((each.item.planned_at for each in items), default=0.0)
         return self._again(problems, held, destination, attempt=attempt, since=since)
 
@@ -87,17 +109,32 @@ class Courier:
         self, peer: Destination, items: Sequence[Sent], held: dict[str, str]
     ) -> dict[str, str]:
         """Send what is due; return what is left, and why, by UID, and note in `held` what is."""
-        due = [each for each in items if each.item.state in {"waiting", "held"}]
+        due = self._standing([e for e in items if e.item.state in {"waiting", "held"}], held)
         there = frozenset() if peer.commitment else self._proofs.listed(peer, due)
         due = [each for each in due if each.uid not in there]
         if not due:
             return {}
         cleared = self._identities.cleared(peer, due)
-        held |= {uid: f"{why.text} ({why.code})" for uid, why in cleared.held.items()}
+        held |= {uid: _said(why) for uid, why in cleared.held.items()}
         if not cleared.due:
             return {}
         paths = [self._archive.file(each.instance.path) for each in cleared.due]
         return self._judge(peer, cleared.due, self._way(peer).send(paths))
+
+    def _standing(self, due: Sequence[Sent], held: dict[str, str]) -> list[Sent]:
+        """Return what still stands; end what a later result replaced, hold what is outdated."""
+        results = {each.uid: self._journal.result(each.uid) for each in due}
+        outdated = self._standings.outdated(tuple(results.values()))
+        standing: list[Sent] = []
+        for each in due:
+            heir = self._standings.heir(results[each.uid])
+            if heir is not None:
+                self._journal.cancel_delivery(each.item, heir.instance_uid)
+            elif each.uid in outdated and each.item.released_at is None:
+                held[each.uid] = _said(outdated[each.uid])
+            else:
+                standing.append(each)
+        return standing
 
     def _committed(self, peer: Destination, items: Sequence[Sent]) -> dict[str, str]:
         """Have what was sent committed to, where that is the proof; return what is left."""
@@ -164,6 +201,10 @@ class Courier:
         limits = self._settings.delivery
         doubled: float = limits.first_retry_s * 2 ** min(attempt, _MOST_DOUBLINGS)
         return min(doubled, limits.longest_retry_s)
+
+
+def _said(why: Reason) -> str:
+    return f"{why.text} ({why.code})"
 
 
 def _is_open(item: Delivery) -> bool:

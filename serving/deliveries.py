@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, case, delete, insert, or_, select, update
 
 from dicom_node import schema
-from serving.records import Delivery, DeliveryState, Result
+from serving.records import APART, Delivery, DeliveryState, Result
 from serving.rows import Rows
 
 
@@ -40,7 +40,11 @@ class Deliveries(Rows):
         key = {"delivery_id": delivery_id(result.instance_uid, destination)}
         root = former.root_uid or former.instance_uid
         with schema.writing(self._engine) as db:
-            if self._first(db, Delivery, table, **key) is None:
+            known = self._first(db, Delivery, table, **key)
+            if known is not None and known.state == "superseded":
+                again = {"state": "waiting", "last_error": ""}
+                db.execute(update(table).where(*self._where(table, **key)).values(**again))
+            if known is None:
                 planned_at = former.planned_at
                 self._plan(db, result, destination, planned_at=planned_at, root_uid=root)
                 values = {"identity": why}
@@ -50,6 +54,44 @@ class Deliveries(Rows):
             made = self._first(db, Delivery, table, **key)
         assert made is not None
         return made
+
+    def plan_withdrawal(self, note: Result, rejected: Sequence[Delivery], *, root_uid: str) -> None:
+        """Note that a rejection note must reach the destination of what it rejects."""
+        table, destination = schema.deliveries, rejected[0].destination
+        key = {"delivery_id": delivery_id(note.instance_uid, destination)}
+        with schema.writing(self._engine) as db:
+            if self._first(db, Delivery, table, **key) is None:
+                now = self._clock()
+                self._plan(db, note, destination, planned_at=now, root_uid=root_uid)
+            ids = [item.delivery_id for item in rejected]
+            where = [*self._where(table), table.c.delivery_id.in_(ids)]
+            db.execute(update(table).where(*where).values(withdrawn_by=note.instance_uid))
+
+    def plan_beside(self, results: Sequence[Result], destination: str, *, root_uid: str) -> bool:
+        """Let results be delivered along with others; whether any is new to that destination."""
+        new = False
+        with schema.writing(self._engine) as db:
+            for result in results:
+                key = {"delivery_id": delivery_id(result.instance_uid, destination)}
+                if result.state == "valid" and not self._first(
+                    db, Delivery, schema.deliveries, **key
+                ):
+                    now, new = self._clock(), True
+                    self._plan(db, result, destination, planned_at=now, root_uid=root_uid)
+        return new
+
+    def note_instead(self, refused: Delivery, why: str) -> None:
+        """Note what is sent in the place of a refused result."""
+        table = schema.deliveries
+        with schema.writing(self._engine) as db:
+            where = self._where(table, delivery_id=refused.delivery_id)
+            said = f"{refused.last_error}; {why}"
+            db.execute(update(table).where(*where).values(last_error=said))
+
+    def cancel_delivery(self, item: Delivery, heir_uid: str) -> None:
+        """End a delivery whose result a later one has replaced."""
+        with schema.writing(self._engine) as db:
+            self._supersede(db, item, heir_uid, why=f"replaced by {heir_uid} before delivery")
 
     def _plan(
         self,
@@ -74,6 +116,16 @@ class Deliveries(Rows):
             "root_uid": root_uid,
         }
         db.execute(insert(schema.deliveries).values(tenant=self._tenant, **row))
+
+    def _end_deliveries(self, db: Connection, study_uid: str, heirs: Sequence[str]) -> None:
+        """End the deliveries of what these results have just replaced."""
+        deliveries, results = schema.deliveries, schema.results
+        for item in self._rows(db, Delivery, deliveries, study_uid=study_uid):
+            where = self._where(results, instance_uid=item.instance_uid)
+            where.append(results.c.kind.not_in(APART))
+            heir = db.execute(select(results.c.superseded_by).where(*where)).scalar()
+            if heir is not None and heir in heirs and item.state in {"waiting", "held"}:
+                self._supersede(db, item, heir, why=f"replaced by {heir} before delivery")
 
     def _supersede(self, db: Connection, item: Delivery, heir_uid: str, *, why: str) -> None:
         """End a delivery, because another result takes the place of its own."""
@@ -122,6 +174,8 @@ class Deliveries(Rows):
         with schema.writing(self._engine) as db:
             for uid in instance_uids:
                 where = self._where(table, delivery_id=delivery_id(uid, destination))
+                if state in {"waiting", "held"}:  # what was replaced meanwhile stays so
+                    where.append(table.c.state != "superseded")
                 db.execute(update(table).where(*where).values(**values))
                 item = self._first(db, Delivery, table, delivery_id=delivery_id(uid, destination))
                 if item:

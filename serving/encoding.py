@@ -1,5 +1,6 @@
 """From a report to DICOM objects, each as a draft that the result store checks and keeps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
@@ -9,8 +10,11 @@ from imaging.key_image import display_window, key_image
 from imaging.key_slice import key_slice
 from imaging.notice import Notice, not_performed
 from imaging.objects import encoded
+from imaging.rejection import Rejection, rejection_note
 from imaging.seg import segmentation
+from imaging.sentences import Languages
 from imaging.sr import measurement_report
+from imaging.text_report import Said, text_report
 from imaging.tilt import source_plane
 from imaging.volume import Volume
 from serving.records import ResultKind
@@ -52,6 +56,16 @@ def notice_draft(notice: Notice, source: Dataset) -> Draft:
 def assessment_draft(document: Dataset) -> Draft:
     """Return a reader's assessment."""
     return _draft("ASSESSMENT", document)
+
+
+def rejection_draft(rejection: Rejection, source: Dataset) -> Draft:
+    """Return a note that withdraws results."""
+    return _draft("REJECTION", rejection_note(rejection, source, wetread_version=WETREAD_VERSION))
+
+
+def text_draft(report: Dataset, said: Sequence[Said], *, language: Languages) -> Draft:
+    """Return what a report or a notice says, in words only."""
+    return _draft("TEXT", text_report(report, said, language=language))
 
 
 def _draft(kind: ResultKind, ds: Dataset) -> Draft:

@@ -15,6 +15,7 @@ from imaging.reasons import Reason
 from serving.deliveries import Deliveries
 from serving.order import next_turn
 from serving.records import (
+    APART,
     DecisionRecord,
     Event,
     FindingRecord,
@@ -185,7 +186,10 @@ class Journal(Deliveries):
         table, heirs = schema.results, {result.kind: result.instance_uid for result in by}
         with schema.writing(self._engine) as db:
             for earlier in get_args(ResultKind):
-                heir = heirs.get(earlier, None if earlier == "ASSESSMENT" else heirs.get("SR"))
+                if earlier in APART:
+                    heir = heirs.get("ASSESSMENT") if earlier == "ASSESSMENT" else None
+                else:
+                    heir = heirs.get(earlier, heirs.get("SR"))
                 if heir:
                     db.execute(
                         update(table)
@@ -194,6 +198,7 @@ class Journal(Deliveries):
                         .where(table.c.instance_uid.not_in(list(heirs.values())))
                         .values(superseded_by=heir)
                     )
+            self._end_deliveries(db, study_uid, list(heirs.values()))
 
     def predecessors(self, study_uid: str, model: str, *, not_of: str) -> tuple[ObjectRef, ...]:
         """Return the current SRs of a model in a study, but those of workitem `not_of`."""

@@ -13,7 +13,10 @@ from imaging.reasons import Reason
 from imaging.sentences import Value
 
 WorkitemState = Literal["SCHEDULED", "IN PROGRESS", "COMPLETED", "CANCELED"]
-ResultKind = Literal["SEG", "SR", "KEY_IMAGE", "NOTICE", "ASSESSMENT"]
+ResultKind = Literal["SEG", "SR", "KEY_IMAGE", "NOTICE", "ASSESSMENT", "TEXT", "REJECTION"]
+ANSWERS: tuple[ResultKind, ...] = ("SEG", "SR", "KEY_IMAGE")  # what a model that read makes
+APART: tuple[ResultKind, ...] = ("ASSESSMENT", "REJECTION")  # no later analysis replaces these
+Standing = Literal["current", "outdated", "superseded", "held"]
 DeliveryState = Literal["waiting", "delivered", "proven", "refused", "failed", "held", "superseded"]
 StudyState = Literal["receiving", "waiting", "analysing", "delivering", "done", "failed"]
 
@@ -136,6 +139,12 @@ class Result(Record):
     superseded_by: str | None = Field(None, examples=["2.25.2190639587028638950217659211721682"])
 
 
+class StandingResult(Result):
+    """A result, and whether it still stands: outdated ones were made before newer images came."""
+
+    standing: Standing
+
+
 class Delivery(Record):
     """One result on its way to one destination, with proof once the destination has it."""
 
@@ -166,6 +175,11 @@ class Delivery(Record):
         "",
         description="how patient and order were checked before it was sent",
         examples=["as the PACS has it"],
+    )
+    withdrawn_by: str | None = Field(
+        None,
+        description="the rejection note that withdraws it there",
+        examples=["2.25.264381529430318460293218264531190436571"],
     )
     released_at: float | None = Field(
         None, description="when a person let go what was held", examples=[1764000000.0]

@@ -28,8 +28,13 @@ class Rows:
 
     def _all(self, record: type[_R], table: Table, **values: str | None) -> tuple[_R, ...]:
         with self._engine.connect() as db:
-            rows = db.execute(select(table).where(*self._where(table, **values)))
-            return tuple(record.model_validate(row) for row in rows)
+            return self._rows(db, record, table, **values)
+
+    def _rows(
+        self, db: Connection, record: type[_R], table: Table, **values: str | None
+    ) -> tuple[_R, ...]:
+        rows = db.execute(select(table).where(*self._where(table, **values)))
+        return tuple(record.model_validate(row) for row in rows)
 
     def _event(self, db: Connection, kind: str, *, workitem_uid: str, text: str) -> None:
         item = self._first(db, Workitem, schema.workitems, workitem_uid=workitem_uid)

@@ -8,6 +8,7 @@ from dicom_node.index import Index
 from dicom_node.records import StudyFilter, StudyRow
 from serving.journal import Journal
 from serving.records import (
+    ANSWERS,
     TIME,
     UID,
     DecisionRecord,
@@ -15,9 +16,11 @@ from serving.records import (
     FindingRecord,
     Record,
     Result,
+    StandingResult,
     StudyState,
     Workitem,
 )
+from serving.standing import Standings
 
 
 class SeriesView(Record):
@@ -78,7 +81,7 @@ class StudyDetail(StudySummary):
     decisions: tuple[DecisionRecord, ...]
     workitems: tuple[Workitem, ...]
     findings: tuple[FindingRecord, ...]
-    results: tuple[Result, ...]
+    results: tuple[StandingResult, ...]
     deliveries: tuple[Delivery, ...]
     set_aside: tuple[SetAsideView, ...]
 
@@ -111,11 +114,18 @@ class StudyViews:
             findings=tuple(
                 f for f in self._journal.findings(study_uid) if f.workitem_uid in current
             ),
-            results=self._journal.results(study_uid=study_uid),
+            results=self._results(study_uid),
             deliveries=self._journal.deliveries(study_uid=study_uid),
             set_aside=tuple(
                 SetAsideView.model_validate(item) for item in self._index.set_aside(study_uid)
             ),
+        )
+
+    def _results(self, study_uid: str) -> tuple[StandingResult, ...]:
+        standings = Standings(self._index, self._journal).of_study(study_uid)
+        return tuple(
+            StandingResult(**r.model_dump(), standing=standings[r.instance_uid])
+            for r in self._journal.results(study_uid=study_uid)
         )
 
     def _summary(self, row: StudyRow) -> StudySummary:
@@ -137,7 +147,7 @@ class StudyViews:
             state=_state(row, newest, mine, deliveries=deliveries),
             completeness=row.completeness,
             completeness_text=row.completeness_text,
-            analysed=any(r.kind != "NOTICE" for r in mine),
+            analysed=any(r.kind in ANSWERS for r in mine),
             reason=(newest.reason_text or None) if newest else None,
             first_received_at=row.first_received_at,
             last_received_at=row.last_received_at,

@@ -14,7 +14,6 @@ from serving.assessing import AssessmentWriter
 from serving.attempts import Attempts
 from serving.courier import Courier
 from serving.engine import MAX_RECOVERIES, Worker, leave
-from serving.identities import Identities
 from serving.lookout import Lookout
 from serving.parts import Parts
 from serving.results import ResultStore
@@ -38,13 +37,7 @@ def build_courier(parts: Parts) -> Courier:
         archive=parts.archive,
         journal=parts.journal,
         transactions=parts.transactions,
-        identities=Identities(
-            settings=parts.settings,
-            index=parts.index,
-            archive=parts.archive,
-            journal=parts.journal,
-            results=_result_store(parts),
-        ),
+        results=_result_store(parts),
     )
 
 

@@ -9,6 +9,7 @@ from dicom_node.index import Index
 from dicom_node.schema import results, studies, workitems
 from imaging.verdict import Verdict
 from serving.assessments import Assessments
+from serving.records import ANSWERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ def figures_since(index: Index, assessments: Assessments, start: float) -> Figur
     answered = sa.exists().where(
         results.c.tenant == tenant,
         results.c.workitem_uid == workitems.c.workitem_uid,
-        results.c.kind != "NOTICE",
+        results.c.kind.in_(ANSWERS),
     )
     took = (workitems.c.ended_at - workitems.c.created_at).label("took")
     ended = sa.select(took).where(

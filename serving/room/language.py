@@ -16,6 +16,8 @@ _KINDS = {
     "KEY_IMAGE": "key image",
     "NOTICE": "notice: not analysed",
     "ASSESSMENT": "readers' assessment (SR)",
+    "TEXT": "report in words (SR)",
+    "REJECTION": "rejection note (KO)",
 }
 
 

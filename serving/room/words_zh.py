@@ -124,6 +124,8 @@ WORDS_ZH = {
     "SR": "结构化报告（SR）",
     "KEY_IMAGE": "关键图像",
     "NOTICE": "未分析通知",
+    "TEXT": "文字报告（SR）",
+    "REJECTION": "撤回通知（KO）",
     "delivered": "已送达",
     "proven": "已证实送达",
     "refused": "被拒收",

@@ -14,7 +14,7 @@ from dicom_node.index import Index
 from dicom_node.records import StudyFilter, StudyRow
 from dicom_node.schema import assessments, deliveries, findings, results, series, studies, workitems
 from imaging.verdict import Verdict
-from serving.records import FindingRecord, Workitem
+from serving.records import ANSWERS, FindingRecord, Workitem
 from serving.room.urgency import (
     HEAD_START_H,
     HIGH_H,
@@ -210,7 +210,7 @@ class Worklist:
         stuck = deliveries.c.state == "failed", (deliveries.c.state == "refused") & ~taken
         undelivered = sa.exists().where(*mine, sa.or_(*stuck))
         held = sa.exists().where(*self._of_newest(results), results.c.state == "held")
-        answered = sa.exists().where(*self._of_newest(results), results.c.kind != "NOTICE")
+        answered = sa.exists().where(*self._of_newest(results), results.c.kind.in_(ANSWERS))
         return sa.case(
             (studies.c.state == "receiving", "receiving"),
             (sa.func.coalesce(state, "SCHEDULED") == "SCHEDULED", "waiting"),

@@ -49,7 +49,8 @@ def delivers(analysed) -> Callable[..., tuple[Bench, list[str]]]:
     """Return what makes an installation with three results for one destination."""
 
     def made(port: int, *, query: bool = True) -> tuple[Bench, list[str]]:
-        bench = analysed(peers=(peer(port=port, query=query),), delivery=RETRIES)
+        pacs = replace(peer(port=port, query=query), instead=())
+        bench = analysed(peers=(pacs,), delivery=RETRIES)
         return bench, sorted(d.instance_uid for d in bench.journal.deliveries())
 
     return made

@@ -24,7 +24,7 @@ from tests.serving.bench import Bench, mr
 from tests.serving.test_operations import complete
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
-soon = partial(wait_for, seconds=60)
+soon = partial(wait_for, seconds=120)
 _HEAD = """
 data_folder = "data"
 [delivery]
@@ -124,7 +124,7 @@ class Site:
 
     def tried(self, destination: str) -> bool:
         items = self.items(destination)
-        return len(items) == 3 and all(item.attempts for item in items)
+        return len(items) >= 3 and all(item.attempts for item in items)
 
     def stop(self) -> None:
         self._worker.terminate()
@@ -165,6 +165,7 @@ def test_each_destination_gets_its_results_as_soon_as_it_takes_them(
         "SEG": "refused",
         "SR": "delivered",
         "KEY_IMAGE": "delivered",
+        "TEXT": "delivered",
     }
     site.old.learns_everything()
     again = site.bench.parts.operations.deliver_again(destination="old")
