@@ -1,3 +1,4 @@
+import sqlite3
 import subprocess
 import sys
 import time
@@ -93,3 +94,17 @@ def test_the_database_is_private_and_made_once(tmp_path: Path):
     assert path.stat().st_mode & 0o777 == 0o600
     prepare(f"sqlite:///{path}")
     Client(f"sqlite:///{path}").start("part", "w", "x", priority=5)
+
+
+def test_preparing_again_leaves_the_locks_of_open_connections(tmp_path):
+    """Else another process that closes the database takes its log away from under us."""
+    path = tmp_path / "engine.sqlite"
+    prepare(f"sqlite:///{path}")
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.commit()
+    prepare(f"sqlite:///{path}")
+    look = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM mine')"
+    subprocess.run([sys.executable, "-c", f"{look}; c.close()", path], check=True)
+    assert path.with_name("engine.sqlite-wal").exists()
+    connection.close()
