@@ -52,6 +52,7 @@ def test_keys_open_a_study_and_scroll_it(site: Site, study: str, page: Page):
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page).to_have_url(site.address(f"/studies/{study}"))
+    page.wait_for_load_state()  # its script listens from then on
     expect(page.locator("#hud")).to_contain_text("of 5")
     page.keyboard.press("Home")
     expect(page.locator("#hud")).to_have_text("slice 1 of 5")
