@@ -1,9 +1,9 @@
 """Kill everything at random while studies come in, and see whether anything is lost.
 
 Modalities (DCMTK's storescu) send small studies to a PACS (Orthanc) and to Wetread, some with late
-slices, some again, some by two at once. Node, web, two workers, their analysers, the PACS, senders
-and, with `--database postgresql`, the database server are killed (SIGKILL) and started again. In
-the end every acknowledged instance and every expected result in the PACS is looked for.
+slices, some again, some by two at once. Node, web, two workers with all they started, the PACS,
+senders and, with `--database postgresql`, the database server are killed (SIGKILL) and started
+again. In the end every acknowledged instance and every expected result in the PACS is looked for.
 """
 
 import argparse

@@ -16,7 +16,6 @@ from imaging.errors import SetupError
 from imaging.identity import AETitle
 from models.registry import Registry
 from scripts.chaos_studies import write_package
-from scripts.child_process import children_of
 from scripts.loopback import HOST, answers, free_port
 from scripts.orthanc import Orthanc, program
 from scripts.pacs import PacsPlan
@@ -26,7 +25,6 @@ from serving.settings import Settings, load
 
 OURS = AETitle("WETREAD")
 WORKERS = ("worker-0", "worker-1")
-ANALYSER = "analyser"
 _PROCESSES = ("node", "web", *WORKERS)
 _READY_S = 120.0
 _RESTART_S = 1.0
@@ -60,7 +58,6 @@ class _Process:
     """A child of the nursery: it can be killed, and it is seen when it ends by itself."""
 
     def __init__(self, pid: int) -> None:
-        self.pid = pid
         self._handle = os.pidfd_open(pid)
 
     def is_alive(self) -> bool:
@@ -118,10 +115,10 @@ class Site:
     @property
     def names(self) -> tuple[str, ...]:
         """What may be killed."""
-        return (*_PROCESSES, ANALYSER, "pacs", *(("database",) if self._database else ()))
+        return (*_PROCESSES, "pacs", *(("database",) if self._database else ()))
 
     def start(self, name: str) -> None:
-        """Start what is not running; an analyser is started by its worker."""
+        """Start what is not running."""
         if name == "pacs":
             executable = program()
             if executable is None:
@@ -134,7 +131,7 @@ class Site:
             assert self._database is not None
             self._database.start()
             self._database_runs = True
-        elif name != ANALYSER and not self.runs(name):
+        elif not self.runs(name):
             self._running[name] = self._fork(name)
 
     def kill(self, name: str) -> None:
@@ -146,10 +143,6 @@ class Site:
             assert self._database is not None
             self._database.kill()
             self._database_runs = False
-        elif name == ANALYSER:
-            for pid in self._analysers():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
         elif process := self._running[name]:
             process.send(signal.SIGKILL)
             process.wait(10.0)
@@ -159,8 +152,6 @@ class Site:
         """Whether it runs, as far as this site has not killed it."""
         if name in {"pacs", "database"}:
             return self._pacs_runs if name == "pacs" else self._database_runs
-        if name == ANALYSER:
-            return bool(self._analysers())
         process = self._running[name]
         return process is not None and process.is_alive()
 
@@ -188,10 +179,6 @@ class Site:
             self.pacs.stop()
         if self._database:
             self._database.stop()
-
-    def _analysers(self) -> list[int]:
-        workers = [process for name in WORKERS if (process := self._running[name])]
-        return [pid for worker in workers for pid in children_of(worker.pid)]
 
     @property
     def _file(self) -> Path:

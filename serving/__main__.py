@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _process_commands(commands)
     _look_commands(commands)
+    _backup_commands(commands)
     _folder_commands(commands)
     _model_commands(commands)
     _viewer_commands(commands)
@@ -103,6 +104,17 @@ def _look_commands(commands: _Commands) -> None:
     urgent.set_defaults(run=_prioritise)
     check = commands.add_parser("check", help="check settings, ports, peers, models and disk")
     check.set_defaults(run=_check)
+
+
+def _backup_commands(commands: _Commands) -> None:
+    backup = commands.add_parser("backup", help="copy a running installation, consistently")
+    backup.add_argument("folder", type=Path, help="where backups lie, each in a folder of its own")
+    backup.add_argument("--verify", action="store_true", help="then read all of it again")
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser("restore", help="put a backup into an empty data folder")
+    restore.add_argument("backup", type=Path, help="one backup")
+    restore.add_argument("--verify", action="store_true", help="only look whether it is whole")
+    restore.set_defaults(run=_restore)
 
 
 def _folder_commands(commands: _Commands) -> None:
@@ -206,6 +218,18 @@ def _check(settings: Settings, _: argparse.Namespace) -> int:
     from serving.commands.check import check
 
     return check(settings)
+
+
+def _backup(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.backup import back_up
+
+    return back_up(settings, options.folder, verify=options.verify)
+
+
+def _restore(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.backup import put_back
+
+    return put_back(settings, options.backup, verify=options.verify)
 
 
 def _inspect(settings: Settings, options: argparse.Namespace) -> int:

@@ -6,7 +6,6 @@ answer. Questions are answered side by side.
 """
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -25,7 +24,6 @@ from serving.questions import Answer, End, Question
 from serving.results import ResultStore
 from serving.settings import Settings
 from serving.studies import StudyReader
-from serving.supervisor import die_with_parent
 from serving.tickets import told
 
 _log = structlog.get_logger(__name__)
@@ -50,7 +48,6 @@ def build_pipeline(parts: Parts, turns: Turns | None = None) -> Pipeline:
 
 def main() -> None:
     """Answer questions until standard input ends."""
-    die_with_parent(signal.SIGKILL)
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not get among the answers
     settings = Settings.model_validate_json(sys.stdin.readline())
@@ -116,7 +113,3 @@ class _Analyser:
 
     def _write(self, answer: Answer) -> None:
         self._answers.write(answer.model_dump_json() + "\n")
-
-
-if __name__ == "__main__":
-    main()

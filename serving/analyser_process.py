@@ -1,6 +1,7 @@
 """One analyser from the worker's side: started, asked, and killed when it takes too much."""
 
 import itertools
+import os
 import resource
 import subprocess
 import sys
@@ -43,8 +44,8 @@ class AnalyserProcess:
         self._lock, self._ready = threading.Lock(), threading.Event()
         self._paused: tuple[int, ...] = ()
         self._killed = False
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "serving.analyser"],
+        self._process = subprocess.Popen(  # noqa: S603 - words are ours
+            [sys.executable, "-m", "serving.analyser_start", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -35,7 +35,7 @@ _VERSION = "wf-1"
 _NAME = "wetread"
 _STUDY_QUEUE = "study"
 _POLL_S = 0.1
-MAX_RECOVERIES = 10
+MAX_RECOVERIES = 100
 _OBSTACLE_S = 3.0
 _log = structlog.get_logger(__name__)
 _ACTIVE = ("PENDING", "ENQUEUED", "DELAYED")
@@ -51,15 +51,15 @@ class Work:
 
 
 def workflow(
-    name: str, *, forever: bool = False
+    name: str, *, forever: bool = False, restarts: int = MAX_RECOVERIES
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Register an async function as the durable workflow `name`; before `Worker.launch`.
 
-    What is in work each time its process dies is set aside in the end, unless it must go on
-    `forever`: a delivery waits for days, and any number of restarts is no fault of its own. The
-    number is large because what may crash runs in a process of its own, which counts for itself.
+    What is in work each time its process dies is set aside after so many `restarts`, unless it
+    must go on `forever`: a delivery waits for days, and restarts are no fault of its own. Nor are
+    they of an analysis: what may crash runs in a process of its own, which counts for itself.
     """
-    limit = None if forever else MAX_RECOVERIES
+    limit = None if forever else restarts
     register = DBOS.workflow(name=name, max_recovery_attempts=limit)
     return lambda function: register(_unharmed(function))
 

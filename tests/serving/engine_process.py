@@ -25,7 +25,7 @@ def note(text: str) -> str:
     return text
 
 
-@workflow("three-steps")
+@workflow("three-steps", restarts=5)
 async def three_steps(work_id: str, name: str) -> None:
     for number in (1, 2, 3):
         await step(note, f"{name} {number}")
