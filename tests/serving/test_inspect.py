@@ -145,14 +145,25 @@ def test_a_refused_instance_has_its_digest_too(shared_data, tmp_path, capsys, na
 
 def test_the_frame_count_of_a_refused_instance_is_not_believed(tmp_path, capsys):
     (image,) = mr_series((1, 6, 6))
-    image.NumberOfFrames = 2**31 - 1
+    image.NumberOfFrames = 1_000_000
     image.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.5"
     image.PixelData = encapsulate([image.PixelData])
     save([image], tmp_path)
     (stack,) = inspected(tmp_path, capsys)
     assert stack["reason"] == "MULTIFRAME"
     assert stack["stored_sha256"] is None
-    assert "2147483647 frames" in stack["unreadable"]
+    assert "1000000 frames" in stack["unreadable"]
+
+
+def test_an_instance_of_more_frames_than_any_is_skipped_with_the_reason(tmp_path, capsys):
+    (image,) = mr_series((1, 6, 6))
+    image.NumberOfFrames = 2**31 - 1
+    save([image], tmp_path)
+    inspect(tmp_path, as_json=True)
+    told = capsys.readouterr()
+    assert json.loads(told.out) == []
+    assert "2147483647 frames" in told.err
+    assert "too large" in told.err
 
 
 def test_units_and_losses_are_said(tmp_path, capsys):
