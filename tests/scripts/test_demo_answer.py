@@ -3,15 +3,15 @@
 import json
 
 from scripts.demo_answer import DemoAnswer, problems, sentences, study_answer
-from serving.records import Delivery, FindingRecord, Result, ResultKind, Workitem
+from serving.records import Delivery, FindingRecord, ResultKind, StandingResult, Workitem
 from serving.study_view import StudyDetail
 
 _STUDY, _WORKITEM = "1.2.3", "1.2.3.4"
 _MR_KINDS: tuple[ResultKind, ...] = ("SEG", "SR", "SR", "KEY_IMAGE")
 
 
-def _result(number: int, kind: ResultKind, *, superseded_by: str | None = None) -> Result:
-    return Result(
+def _result(number: int, kind: ResultKind, *, superseded_by: str | None = None) -> StandingResult:
+    return StandingResult(
         instance_uid=f"1.2.3.5.{number}",
         workitem_uid=_WORKITEM,
         study_uid=_STUDY,
@@ -22,10 +22,11 @@ def _result(number: int, kind: ResultKind, *, superseded_by: str | None = None) 
         state="valid",
         created_at=105.0,
         superseded_by=superseded_by,
+        standing="superseded" if superseded_by else "current",
     )
 
 
-def _delivery(result: Result, proven_at: float) -> Delivery:
+def _delivery(result: StandingResult, proven_at: float) -> Delivery:
     return Delivery(
         delivery_id=result.instance_uid,
         instance_uid=result.instance_uid,
@@ -40,7 +41,9 @@ def _delivery(result: Result, proven_at: float) -> Delivery:
     )
 
 
-def _detail(*results: Result, analysed: bool = True, reason: str | None = None) -> StudyDetail:
+def _detail(
+    *results: StandingResult, analysed: bool = True, reason: str | None = None
+) -> StudyDetail:
     workitem = Workitem(
         workitem_uid=_WORKITEM,
         study_uid=_STUDY,
