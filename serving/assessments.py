@@ -15,7 +15,15 @@ from sqlalchemy import Connection, func, insert, select, update
 from dicom_node import schema
 from imaging.errors import Conflict, NotFound
 from imaging.verdict import RejectReason, Verdict
-from serving.records import TIME, UID, CodeRecord, FindingRecord, MeasurementRecord, Record
+from serving.records import (
+    TIME,
+    UID,
+    WORKITEM,
+    CodeRecord,
+    FindingRecord,
+    MeasurementRecord,
+    Record,
+)
 from serving.rows import Rows
 
 _COMMENT_LIMIT = 2000
@@ -34,10 +42,10 @@ _SAID = {
 class AssessmentRecord(Record):
     """One reader's verdict on one finding; `current` is the newest of the finding."""
 
-    id: int
+    id: int = Field(examples=[17])
     action: str = Field(examples=["0d9c"], description="what was done at once shares it")
     study_uid: str = UID
-    workitem_uid: str
+    workitem_uid: str = WORKITEM
     tracking_uid: str = UID
     model: str = Field(examples=["brain-extraction"])
     verdict: Verdict
@@ -47,7 +55,7 @@ class AssessmentRecord(Record):
     measured: tuple[MeasurementRecord, ...] = ()
     reader: str = Field(examples=["local"])
     at: float = TIME
-    undoes: str | None = None
+    undoes: str | None = Field(None, examples=["0d9c"])
     current: bool
 
 
