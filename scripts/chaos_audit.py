@@ -4,6 +4,7 @@ The results are judged by the objects that the PACS gives back, not by Wetread's
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from scripts.chaos_senders import Ledger
 from scripts.chaos_site import OURS, Site
 from scripts.chaos_studies import ChaosStudy
 from serving.parts import Parts
+from serving.records import Result
 
 _SHOWN = 20
 
@@ -61,7 +63,7 @@ def audited(site: Site, ledger: Ledger) -> Audit:
 def open_work(parts: Parts) -> dict[str, int]:
     """Return what is still to be done: studies that arrive, workitems, deliveries."""
     counts = parts.journal.counts()
-    waiting = ("SCHEDULED", "IN PROGRESS"), ("waiting", "delivered")
+    waiting = ("SCHEDULED", "IN PROGRESS"), ("waiting", "delivered", "held")
     return {
         "studies": len(parts.index.receiving_studies()),
         "workitems": sum(counts.get(("workitems", state), 0) for state in waiting[0]),
@@ -107,11 +109,27 @@ class _Auditor:
         audit.lost_by_pacs += sorted(missing)
         known = self._parts.journal.results(study_uid=study.study_uid)
         ours = {result.instance_uid for result in known}
-        audit.lost += [f"result {uid} is not in the PACS" for uid in ours - there]
+        replaced = self._replaced(study.study_uid, known, there)
+        audit.counts["results replaced before delivery"] += len(replaced - there)
+        audit.lost += [f"result {uid} is not in the PACS" for uid in ours - there - replaced]
         audit.double += [f"object {uid} in the PACS is not known" for uid in there - sources - ours]
         files = self._pacs.files(study.study_uid, without=sources)
         audit.counts["results in the PACS"] += len(files)
         _current(audit, study, [dcmread(BytesIO(file)) for file in files])
+
+    def _replaced(
+        self, study_uid: str, known: Sequence[Result], there: frozenset[str]
+    ) -> frozenset[str]:
+        """Return results that were not sent because a later one, which is there, replaced them."""
+        heirs = {result.instance_uid: result.superseded_by for result in known}
+        deliveries = self._parts.journal.deliveries(study_uid=study_uid)
+        ended = {item.instance_uid for item in deliveries if item.state == "superseded"}
+
+        def last_heir(uid: str) -> str:
+            heir = heirs.get(uid)
+            return uid if heir is None else last_heir(heir)
+
+        return frozenset(uid for uid in ended if uid in heirs and last_heir(uid) in there)
 
 
 def _current(audit: Audit, study: ChaosStudy, objects: list[Dataset]) -> None:
