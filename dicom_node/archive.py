@@ -9,6 +9,7 @@ import os
 import shutil
 import struct
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -116,7 +117,11 @@ class Archive:
         name = f"{address.instance_uid}-{sha256[:12]}.dcm"
         path = Path(address.tenant, address.study_uid, address.series_uid, name)
         try:
-            self._write(self.folder / path, encoded)
+            try:
+                self._write(self.folder / path, encoded)
+            except FileNotFoundError:  # its folder was removed, with the study that was in it
+                self._synced.clear()
+                self._write(self.folder / path, encoded)
         except OSError as error:
             kind = StorageFull if error.errno in _NO_SPACE else SetupError
             msg = f"the archive cannot be written: {error.strerror}"
@@ -139,9 +144,17 @@ class Archive:
         """Return a file without a name on the archive's disk; it is gone when it is closed."""
         return tempfile.TemporaryFile(dir=self._incoming)
 
+    def holds(self, path: str) -> bool:
+        """Whether a file is there."""
+        return self.file(path).exists()
+
     def remove(self, path: str) -> None:
-        """Delete a file that nothing refers to."""
-        self.file(path).unlink(missing_ok=True)
+        """Delete a file that nothing refers to, and folders that it leaves empty."""
+        file = self.file(path)
+        file.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or gone already
+            for folder in (file.parent, file.parent.parent):
+                folder.rmdir()
 
     def free_bytes(self) -> int:
         """Free space for this process on the archive's disk."""

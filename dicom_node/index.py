@@ -1,6 +1,6 @@
 """The index of what is in the archive: adding instances and closing studies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,16 @@ from dicom_node.group_commit import GroupCommit
 from dicom_node.lookup import Lookup
 from dicom_node.names import name_key, name_words
 from dicom_node.records import Added, Completion, SetAside, StoredInstance
-from dicom_node.schema import events, instances, requests, series, set_aside, studies, writing
+from dicom_node.schema import (
+    events,
+    instances,
+    removals,
+    requests,
+    series,
+    set_aside,
+    studies,
+    writing,
+)
 from imaging.header import InstanceHeader
 from imaging.priority import most_urgent
 from imaging.whose import Whose
@@ -29,10 +38,20 @@ class _Offer:
 
 
 class Index(Lookup):
-    """The index for one tenant; instances offered by several threads share one transaction."""
+    """The index for one tenant; instances offered by several threads share one transaction.
 
-    def __init__(self, engine: sa.Engine, tenant: str = "default") -> None:
+    `holds` tells whether a file is in the archive: what is being removed must not be indexed.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        tenant: str = "default",
+        *,
+        holds: Callable[[str], bool] = lambda _path: True,
+    ) -> None:
         super().__init__(engine, tenant)
+        self._holds = holds
         self._adding = GroupCommit(self._add_all, key=lambda offer: offer.record.instance_uid)
 
     def add(self, record: StoredInstance, header: InstanceHeader) -> Added:
@@ -110,9 +129,11 @@ class Index(Lookup):
         where = (set_aside.c.tenant == self.tenant, set_aside.c.path == path)
         return connection.execute(sa.select(set_aside.c.id).where(*where)).first() is not None
 
-    def _add_all(self, offers: Sequence[_Offer]) -> Sequence[Added]:
+    def _add_all(self, offered: Sequence[_Offer]) -> Sequence[Added]:
         """Take in offers with different instance UIDs in one transaction."""
         with writing(self.engine) as connection:
+            gone = self._gone(connection, offered)
+            offers = [o for o in offered if o.record.instance_uid not in gone]
             present = self._present(connection, offers)
             fresh = [o for o in offers if o.record.instance_uid not in present]
             owners = self._ensure_studies(connection, fresh) if fresh else {}
@@ -121,7 +142,18 @@ class Index(Lookup):
             if len(inserted) < len(fitting):  # another process was faster
                 present |= self._present(connection, fitting)
             self._touch(connection, [o for o in fitting if o.record.instance_uid in inserted])
-        return [_outcome(o.record, inserted, present) for o in offers]
+        return [
+            Added.GONE if o.record.instance_uid in gone else _outcome(o.record, inserted, present)
+            for o in offered
+        ]
+
+    def _gone(self, connection: sa.Connection, offers: Sequence[_Offer]) -> frozenset[str]:
+        """Keep files of these offers from being removed; return whose file is removed already."""
+        paths = [o.record.path for o in offers]
+        connection.execute(
+            sa.delete(removals).where(removals.c.tenant == self.tenant, removals.c.path.in_(paths))
+        )
+        return frozenset(o.record.instance_uid for o in offers if not self._holds(o.record.path))
 
     def _present(self, connection: sa.Connection, offers: Sequence[_Offer]) -> dict[str, str]:
         query = sa.select(instances.c.instance_uid, instances.c.sha256).where(
@@ -134,9 +166,12 @@ class Index(Lookup):
         self, connection: sa.Connection, offers: Sequence[_Offer]
     ) -> Mapping[str, str]:
         """Return the patient ID of each study, after making or completing its row."""
-        query = sa.select(studies.c.study_uid, studies.c.patient_id).where(
-            studies.c.tenant == self.tenant,
-            studies.c.study_uid.in_({o.record.study_uid for o in offers}),
+        uids = {o.record.study_uid for o in offers}
+        query = (
+            sa.select(studies.c.study_uid, studies.c.patient_id)
+            .where(studies.c.tenant == self.tenant, studies.c.study_uid.in_(uids))
+            .order_by(studies.c.study_uid)
+            .with_for_update()  # a study must not be removed while it gets an instance
         )
         known = _pairs(connection, query)
         missing = [o for o in offers if not known.get(o.record.study_uid)]

@@ -115,9 +115,9 @@ class Ingest:
     def _store(self, arrived: _Arrived) -> Stored:
         header = checked_header(arrived.encoded, self._bounds)
         self._archive.require_space(len(arrived.encoded.dataset))
-        kept = self._archive.put(self._address(header), arrived.encoded)
-        record = self._record(arrived, header, kept)
-        added = self._add(record, header)
+        record, added = self._put(arrived, header)
+        while added is Added.GONE:
+            record, added = self._put(arrived, header)
         if added is Added.CONFLICT:
             return self._settle(arrived, record, header)
         if added is Added.OTHER_PATIENT:
@@ -125,6 +125,11 @@ class Ingest:
             self._set_aside(arrived, error, record)
             raise error
         return Stored(record=record, header=header, added=added)
+
+    def _put(self, arrived: _Arrived, header: InstanceHeader) -> tuple[StoredInstance, Added]:
+        kept = self._archive.put(self._address(header), arrived.encoded)
+        record = self._record(arrived, header, kept)
+        return record, self._add(record, header)
 
     def _add(self, record: StoredInstance, header: InstanceHeader) -> Added:
         try:

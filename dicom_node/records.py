@@ -20,6 +20,8 @@ class Added(Enum):
     """Other bytes are there under this UID; nothing changed."""
     OTHER_PATIENT = auto()
     """The study belongs to another patient ID; nothing changed."""
+    GONE = auto()
+    """Its file was removed meanwhile, with a study that was here before; nothing changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,13 @@ instances = sa.Table(
     sa.Index("instances_by_series", "tenant", "series_uid"),
 )
 
+removals = sa.Table(  # files that no row refers to any more, until they are gone
+    "removals",
+    metadata,
+    _tenant(),
+    _text("path", key=True),
+)
+
 set_aside = sa.Table(
     "set_aside",
     metadata,

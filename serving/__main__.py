@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _process_commands(commands)
     _look_commands(commands)
     _backup_commands(commands)
+    _retention_command(commands)
     _folder_commands(commands)
     _model_commands(commands)
     _viewer_commands(commands)
@@ -104,6 +105,16 @@ def _look_commands(commands: _Commands) -> None:
     urgent.set_defaults(run=_prioritise)
     check = commands.add_parser("check", help="check settings, ports, peers, models and disk")
     check.set_defaults(run=_check)
+
+
+def _retention_command(commands: _Commands) -> None:
+    retention = commands.add_parser(
+        "retention", help="remove studies beyond the limits of [retention], as a worker does"
+    )
+    retention.add_argument(
+        "--dry-run", action="store_true", help="only say what would go, and why the rest stays"
+    )
+    retention.set_defaults(run=_retention)
 
 
 def _backup_commands(commands: _Commands) -> None:
@@ -230,6 +241,12 @@ def _restore(settings: Settings, options: argparse.Namespace) -> int:
     from serving.commands.backup import put_back
 
     return put_back(settings, options.backup, verify=options.verify)
+
+
+def _retention(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.retention import retention
+
+    return retention(settings, dry_run=options.dry_run)
 
 
 def _inspect(settings: Settings, options: argparse.Namespace) -> int:

@@ -253,6 +253,16 @@ class Client:
         """Stop workflows before their next step."""
         self._client.cancel_workflows(list(work_ids))
 
+    def forget(self, prefix: str) -> bool:
+        """Delete workflows whose id begins so, unless one of them is unfinished; say which."""
+        found = self._client.list_workflows(
+            workflow_id_prefix=prefix, load_input=False, load_output=False
+        )
+        if any(status.status in _ACTIVE for status in found):
+            return False
+        self._client.delete_workflows([status.workflow_id for status in found])
+        return True
+
     def children(self, work_id: str) -> tuple[str, ...]:
         """Return the ids of unfinished workflows that `work_id` started, by their common prefix."""
         found = self._client.list_workflows(workflow_id_prefix=f"{work_id}/", status=list(_ACTIVE))

@@ -8,12 +8,14 @@ from dicom_node import schema
 from dicom_node.archive import Archive
 from dicom_node.index import Index
 from dicom_node.ingest import Ingest
+from dicom_node.removal import Removal
 from dicom_node.transactions import Transactions
 from models.registry import Registry
 from serving.assessments import Assessments
 from serving.engine import Client
 from serving.journal import Journal
 from serving.operations import Operations
+from serving.retention import Retention
 from serving.settings import Settings
 from serving.slots import Slots, open_slots
 
@@ -32,7 +34,7 @@ class Parts:
         self.settings.data_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         engine = schema.connect(self.settings.index_url)
         schema.upgrade(engine)
-        return Index(engine, self.settings.tenant)
+        return Index(engine, self.settings.tenant, holds=self.archive.holds)
 
     @cached_property
     def archive(self) -> Archive:
@@ -79,6 +81,18 @@ class Parts:
         """What may be asked of the work."""
         return Operations(
             settings=self.settings, index=self.index, journal=self.journal, client=self.client
+        )
+
+    @cached_property
+    def retention(self) -> Retention:
+        """What decides which studies go, and removes them."""
+        return Retention(
+            self.settings.retention,
+            removal=Removal(self.index, self.archive),
+            index=self.index,
+            journal=self.journal,
+            assessments=self.assessments,
+            client=self.client,
         )
 
     @cached_property

@@ -324,6 +324,29 @@ class StorageSettings(Section):
     )
 
 
+class RetentionSettings(Section):
+    """``[retention]``: how long studies are kept here; without a limit for ever.
+
+    What is unanalysed, undelivered or in work stays whatever the limits say.
+    """
+
+    max_age_days: float = Field(
+        0.0, ge=0, description="a study goes so many days after its last image; 0 for never"
+    )
+    max_gb: float = Field(
+        0.0, ge=0, description="above so much the studies of longest ago go; 0 for no limit"
+    )
+    keep_unassessed: bool = Field(
+        default=True, description="keep a study with findings that no reader has assessed"
+    )
+    every_min: float = Field(60.0, gt=0, description="how often a worker looks, in minutes")
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything is ever removed."""
+        return bool(self.max_age_days or self.max_gb)
+
+
 class LogSettings(Section):
     """``[log]``: structured logs on standard error; never patient data."""
 

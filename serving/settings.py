@@ -31,6 +31,7 @@ from serving.sections import (
     LimitSettings,
     LogSettings,
     NodeSettings,
+    RetentionSettings,
     Section,
     StorageSettings,
     TlsSettings,
@@ -63,6 +64,7 @@ class Settings(Section):
     web: WebSettings = WebSettings()
     dicomweb: DicomwebSettings = DicomwebSettings()
     storage: StorageSettings = StorageSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
     peers: tuple[KnownPeer, ...] = Field((), description="who may send, be asked, and get results")
     web_peers: tuple[KnownWebPeer, ...] = Field(

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec
 
 import structlog
 
-from imaging.errors import NotFound
+from imaging.errors import NotFound, SetupError
 from imaging.reasons import Reason, reason
 from serving.analysers import Analysers
 from serving.assessing import AssessmentWriter
@@ -17,6 +18,7 @@ from serving.engine import MAX_RECOVERIES, Worker, leave
 from serving.lookout import Lookout
 from serving.parts import Parts
 from serving.results import ResultStore
+from serving.retention import RETENTION_SLOT
 from serving.settings import Settings
 from serving.slots import StillHeld
 from serving.takeover import LOOK_S, Takeover
@@ -101,7 +103,20 @@ def _launch(parts: Parts, slot: str) -> Worker:
     register(attempts, parts.journal, courier, lookout=lookout, writer=build_writer(parts))
     worker.launch()
     _log.info("working", slot=slot)
+    _aside(_keep_house, parts)
     return worker
+
+
+def _keep_house(parts: Parts) -> None:
+    """Remove what need not be kept, every so often; in one process at a time."""
+    every_s = 60 * parts.settings.retention.every_min
+    while True:
+        with suppress(SetupError), parts.slots.taken(RETENTION_SLOT):
+            try:
+                parts.retention.run(time.time())
+            except Exception:  # noqa: BLE001 - whatever hinders it now may be gone the next time
+                _log.exception("retention_fails")
+        time.sleep(every_s)
 
 
 def _aside(function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
