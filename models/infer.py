@@ -98,31 +98,38 @@ def predict(
 
 
 def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps:
-    spec, inference = manifest.input, manifest.inference
-    block = prepared(Block(voxels=volume.voxels, grid=volume.grid), spec)
-    scaled = scale_of(block.voxels, spec.intensity)(block.voxels)
-    image = np.repeat(scaled[np.newaxis], spec.channels, axis=0)
-
-    def network(patches: Array) -> Array:
-        return _activated(_through(runner, patches, manifest), inference.activation)
-
-    if inference.patch:
-        output = sliding_window(
-            image,
-            network,
-            patch=inference.patch,
-            overlap=inference.overlap,
-            blending=inference.blending,
-            batch=inference.batch,
-        )
-    else:
-        output = network(image[np.newaxis])[0]
+    block = prepared(Block(voxels=volume.voxels, grid=volume.grid), manifest.input)
+    output = _output(manifest, block.voxels, runner)
     channels = [label.channel for label in manifest.labels]
     if output.shape[1:] != block.grid.shape or output.shape[0] <= max(channels):
         msg = f"the network gave {output.shape} for an image of {block.grid.shape}"
         raise InferenceFailed(msg)
-    maps = [restored(output[channel], block.grid, volume.grid) for channel in channels]
-    return LabelMaps(probability=np.stack(maps), model_seconds=runner.seconds)
+    probability = np.empty((len(channels), *volume.grid.shape), dtype=np.float32)
+    for place, channel in zip(probability, channels, strict=True):
+        place[:] = restored(output[channel], block.grid, volume.grid)
+    return LabelMaps(probability=probability, model_seconds=runner.seconds)
+
+
+def _output(manifest: Manifest, voxels: Array, runner: Runner) -> Array:
+    """Return what the network says, (label, slice, row, column), on the voxels it is given."""
+    spec, inference = manifest.input, manifest.inference
+    scaled = scale_of(voxels, spec.intensity)(voxels)
+    image = np.broadcast_to(scaled, (spec.channels, *scaled.shape))
+
+    def network(patches: Array) -> Array:
+        return _activated(_through(runner, patches, manifest), inference.activation)
+
+    if not inference.patch:
+        whole: Array = network(image[np.newaxis])[0]
+        return whole
+    return sliding_window(
+        image,
+        network,
+        patch=inference.patch,
+        overlap=inference.overlap,
+        blending=inference.blending,
+        batch=inference.batch,
+    )
 
 
 def _through(runner: Runner, images: Array, manifest: Manifest) -> Array:

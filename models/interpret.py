@@ -160,9 +160,10 @@ def _odd_surroundings(mask: Mask, volume: Volume, checks: Checks) -> Reason | No
 
 
 def _cut_off(mask: Mask, volume: Volume, checks: Checks) -> Reason | None:
-    for face, side in _CLOSED_FACES.items():
+    most_cm2 = checks.max_cut_cm2
+    for face, side in _CLOSED_FACES.items() if most_cm2 is not None else ():
         area = cut_area_cm2(volume.voxels, mask, volume.grid, face=face)
-        if checks.max_cut_cm2 is not None and area > checks.max_cut_cm2:
+        if most_cm2 is not None and area > most_cm2:
             return reason("MASK_TOUCHES_BORDER", structure="head", side=side, area_cm2=area)
     section = section_cm2(mask, volume.grid, face="I", depth_mm=_NECK_DEPTH_MM)
     if checks.max_neck_cm2 is not None and section > checks.max_neck_cm2:
@@ -179,8 +180,10 @@ def _odd_volume(mask: Mask, volume: Volume, checks: Checks) -> Reason | None:
 
 
 def _unsure(mask: Mask, probability: Array, checks: Checks) -> Reason | None:
-    mean = float(probability[mask].mean(dtype=np.float64))
-    if checks.min_mean_probability is None or mean >= checks.min_mean_probability:
+    if checks.min_mean_probability is None:
+        return None
+    mean = float(probability.mean(where=mask, dtype=np.float64))
+    if mean >= checks.min_mean_probability:
         return None
     return reason("LOW_CONFIDENCE", mean=mean, least=checks.min_mean_probability)
 

@@ -88,7 +88,13 @@ def prepared(block: Block, spec: InputSpec) -> Block:
 
 
 def restored(voxels: Voxels, grid: Grid, source: Grid) -> Voxels:
-    """Return a network's map on `grid` brought to the `source` grid; zero where it ends."""
+    """Return a network's map on `grid` brought to the `source` grid; zero where it ends.
+
+    A grid that is only turned is turned back, without interpolation and without a copy.
+    """
+    turn = turn_to(axis_codes(source), grid)
+    if turn.grid(grid).same_as(source):
+        return turn.array(voxels)
     return resample(voxels, grid, source)
 
 
@@ -126,8 +132,9 @@ class Scale:
 
     def __call__(self, voxels: Voxels) -> Voxels:
         """Return scaled `voxels`, float32."""
-        scaled = (voxels - np.float32(self.subtract)) / np.float32(self.divide)
-        return np.clip(scaled, 0.0, 1.0) if self.clip else scaled
+        scaled = voxels - np.float32(self.subtract)
+        scaled /= np.float32(self.divide)
+        return np.clip(scaled, 0.0, 1.0, out=scaled) if self.clip else scaled
 
 
 def scale_of(voxels: Voxels, intensity: Intensity) -> Scale:

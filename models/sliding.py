@@ -34,7 +34,7 @@ def sliding_window(
     the patch, zeros are put on both sides and taken off the result.
     """
     padding = [_padding(n, p) for n, p in zip(array.shape[1:], patch, strict=True)]
-    padded = np.pad(array, [(0, 0), *padding])
+    padded = np.pad(array, [(0, 0), *padding]) if any(map(any, padding)) else array
     weight = importance(patch, blending)
     total: Array | None = None
     weights = np.zeros(padded.shape[1:], dtype=np.float32)
@@ -48,7 +48,8 @@ def sliding_window(
     assert total is not None  # there is always a first window
     inner = tuple(slice(before, before + n) for (before, _), n
                   in zip(padding, array.shape[1:], strict=True))  # fmt: skip
-    return (total / weights)[(slice(None), *inner)]
+    total /= weights
+    return total[(slice(None), *inner)]
 
 
 def importance(patch: Sequence[int], blending: Blending) -> Array:

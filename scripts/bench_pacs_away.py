@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -138,13 +138,13 @@ def main(arguments: list[str] | None = None) -> int:
         site.start_wetread(faster if chosen.speed > 1 else "")
         for number in range(chosen.studies):
             site.receive(number)
-        site.wait(lambda items: _tried(items, 1, chosen.studies), limit_s=600)
+        site.wait(lambda items: len(items) == chosen.studies and _tried(items, {}), limit_s=600)
         time.sleep(chosen.hours * _HOUR_S / chosen.speed)
-        attempts = [item.attempts for item in site.items()]
+        attempts = {item.delivery_id: item.attempts for item in site.items()}
         if chosen.speed > 1:
             site.start_wetread()
-            site.wait(lambda items: _tried(items, max(attempts) + 1, chosen.studies), limit_s=600)
-        return _return_of_the_pacs(site, chosen.hours, attempts)
+            site.wait(lambda items: _tried(items, attempts), limit_s=600)
+        return _return_of_the_pacs(site, chosen.hours, list(attempts.values()))
 
 
 def _return_of_the_pacs(site: Site, hours: float, attempts: Sequence[int]) -> int:
@@ -167,8 +167,9 @@ def _return_of_the_pacs(site: Site, hours: float, attempts: Sequence[int]) -> in
     return 1 if lost or double or max(took) > 60 else 0  # noqa: PLR2004 - the promise
 
 
-def _tried(items: Sequence[Delivery], times: int, count: int) -> bool:
-    return len(items) == count and all(item.attempts >= times for item in items)
+def _tried(items: Sequence[Delivery], before: Mapping[str, int]) -> bool:
+    """Whether each was tried since it had so many attempts."""
+    return all(item.attempts > before.get(item.delivery_id, 0) for item in items)
 
 
 def _image(folder: Path, study: int, index: int) -> Path:

@@ -50,7 +50,8 @@ from serving.studies import (
 from serving.tickets import Assignment, Plan, StudyTicket
 
 _log = structlog.get_logger(__name__)
-_COPIES = 7  # of a volume in float32, while a model reads it and its results are encoded: measured
+# Volumes in float32 beside those of the network's output and of the labels: measured.
+_COPIES = 2
 _KEPT = 2  # volumes held for the next model of the same study
 
 
@@ -188,12 +189,14 @@ class Pipeline:
     def _volume(self, assignment: Assignment, package: Package, stack: Stack) -> Volume:
         """Return the voxels in the unit that a model wants; models that want the same share."""
         unit = package.manifest.needs.unit
-        self._require_memory(stack)
+        self._require_memory(stack, package)
         return self._volumes.get((*_place(assignment), unit), lambda: load_volume(stack, unit=unit))
 
-    def _require_memory(self, stack: Stack) -> None:
+    def _require_memory(self, stack: Stack, package: Package) -> None:
         """Refuse a volume that would not fit, before a byte of it is read."""
-        needed = _COPIES * 4 * math.prod(stack.grid.shape)
+        maps = [label.channel + 1 for label in package.manifest.labels] or [1]
+        copies = _COPIES + max(maps) + len(maps)
+        needed = copies * 4 * math.prod(stack.grid.shape)
         if needed > (most := self._settings.analysis.memory_bytes):
             msg = f"it needs {needed / 2**30:.1f} GB, one study may take {most / 2**30:.1f} GB"
             raise TooLarge(msg)
