@@ -271,6 +271,7 @@ commitments = sa.Table(
     _time("asked_at", nullable=False),
     _time("answered_at"),
     sa.Column("failed", sa.JSON, nullable=False),
+    sa.Column("kept", sa.JSON),  # instances that the answer names as kept
 )
 
 commitment_requests = sa.Table(

@@ -13,12 +13,24 @@ from dicom_node.schema import commitments
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What we asked: `failed` gives the reason of each instance that the peer does not keep."""
+    """What we asked: `failed` gives the reason of each instance that the peer does not keep.
+
+    `kept` are those it says it keeps; ``None`` in answers noted by older versions.
+    """
 
     transaction_uid: str
     asked_at: float
     answered_at: float | None
     failed: dict[str, int]
+    kept: frozenset[str] | None
+
+    def problem(self, instance_uid: str) -> str | None:
+        """Return why an instance is not committed to, ``None`` if it is."""
+        if instance_uid in self.failed:
+            return f"not committed to: reason {self.failed[instance_uid]:04X}"
+        if self.kept is not None and instance_uid not in self.kept:
+            return "not committed to: the answer does not name it"
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +67,7 @@ class Transactions:
     def note(self, answer: Answer) -> bool:
         """Note an answer; False when we did not ask. A repeated answer changes nothing."""
         failed = {named.instance_uid: why for named, why in answer.failed.items()}
+        kept = [named.instance_uid for named in answer.kept]
         mine = self._is(commitments, answer.transaction_uid)
         with schema.writing(self._engine) as db:
             if db.execute(sa.select(commitments.c.tenant).where(*mine)).first() is None:
@@ -62,7 +75,7 @@ class Transactions:
             db.execute(
                 sa.update(commitments)
                 .where(*mine, commitments.c.answered_at.is_(None))
-                .values(answered_at=self._clock(), failed=failed)
+                .values(answered_at=self._clock(), failed=failed, kept=kept)
             )
         return True
 
@@ -78,6 +91,7 @@ class Transactions:
             asked_at=row.asked_at,
             answered_at=row.answered_at,
             failed=row.failed,
+            kept=None if row.kept is None else frozenset(row.kept),
         )
 
     def receive(

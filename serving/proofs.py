@@ -98,8 +98,8 @@ class Proofs:
     def _settled(self, peer: Peer, each: Sent, transaction_uid: str) -> dict[str, str]:
         asked = self._transactions.asked(transaction_uid)
         if asked is not None and asked.answered_at is not None:
-            if each.uid in asked.failed:
-                return {each.uid: f"not committed to: reason {asked.failed[each.uid]:04X}"}
+            if why := asked.problem(each.uid):
+                return {each.uid: why}
             how = "storage commitment"
             self._journal.update_deliveries([each.uid], peer.name, "proven", proof=how)
             return {}

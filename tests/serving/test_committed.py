@@ -124,6 +124,27 @@ def test_an_answer_after_a_restart_counts_and_what_is_not_kept_is_sent_again(ana
     pacs.stop()
 
 
+def test_an_answer_that_leaves_one_out_does_not_prove_it(analysed):
+    pacs = Forgetful()
+    bench: Bench = analysed(
+        peers=(replace(peer(port=pacs.port), commitment=True),), delivery=RETRIES
+    )
+    results = uids(bench)
+    bench.courier().attempt("pacs", results, 0)
+    assert (
+        bench.parts.transactions.note(Answer(transaction_uid="1.2.3.4", kept=(), failed={}))
+        is False
+    )  # nobody asked for that
+    note(bench, pacs.asked[0], kept=results[1:], failed=[])
+    note(bench, pacs.asked[0], kept=results, failed=[])  # said again, otherwise: the first counts
+    bench.courier().attempt("pacs", results, 1)
+    waiting = bench.journal.deliveries(state="waiting")
+    assert [(d.instance_uid, d.last_error) for d in waiting] == [
+        (results[0], "not committed to: the answer does not name it")
+    ]
+    pacs.stop()
+
+
 def note(bench: Bench, transaction: str, *, kept: list[str], failed: list[str]) -> None:
     def named(uid: str) -> Named:
         return Named(sop_class_uid="1.2", instance_uid=uid)
