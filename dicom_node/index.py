@@ -61,16 +61,20 @@ class Index(Lookup):
         """
         return self._adding.submit(_Offer(record=record, header=header))
 
-    def add_set_aside(self, item: SetAside) -> None:
-        """Note what was not taken in; a file that is noted already is not noted again."""
+    def add_set_aside(self, item: SetAside) -> bool:
+        """Note what was not taken in, once for each file; False when its file was removed."""
         with writing(self.engine) as connection:
-            if item.path is not None and self._is_noted(connection, item.path):
-                return
+            if item.path is not None:
+                if self._gone(connection, [item.path]):
+                    return False
+                if self._is_noted(connection, item.path):
+                    return True
             row = {key: _clean(value) for key, value in asdict(item).items()}
             insert = sa.insert(set_aside).values(tenant=self.tenant, **row)
             number = connection.execute(insert).inserted_primary_key
             if number is not None and item.path is None:
                 self._forget_refused(connection, before=int(number[0]) - MOST_REFUSED)
+        return True
 
     def hasten(self, study_uid: str, priority: int) -> None:
         """Make a study as urgent as `priority`, if it is less."""
@@ -132,8 +136,8 @@ class Index(Lookup):
     def _add_all(self, offered: Sequence[_Offer]) -> Sequence[Added]:
         """Take in offers with different instance UIDs in one transaction."""
         with writing(self.engine) as connection:
-            gone = self._gone(connection, offered)
-            offers = [o for o in offered if o.record.instance_uid not in gone]
+            gone = self._gone(connection, [o.record.path for o in offered])
+            offers = [o for o in offered if o.record.path not in gone]
             present = self._present(connection, offers)
             fresh = [o for o in offers if o.record.instance_uid not in present]
             owners = self._ensure_studies(connection, fresh) if fresh else {}
@@ -143,17 +147,16 @@ class Index(Lookup):
                 present |= self._present(connection, fitting)
             self._touch(connection, [o for o in fitting if o.record.instance_uid in inserted])
         return [
-            Added.GONE if o.record.instance_uid in gone else _outcome(o.record, inserted, present)
+            Added.GONE if o.record.path in gone else _outcome(o.record, inserted, present)
             for o in offered
         ]
 
-    def _gone(self, connection: sa.Connection, offers: Sequence[_Offer]) -> frozenset[str]:
-        """Keep files of these offers from being removed; return whose file is removed already."""
-        paths = [o.record.path for o in offers]
+    def _gone(self, connection: sa.Connection, paths: Sequence[str]) -> frozenset[str]:
+        """Keep these files from being removed; return those that are removed already."""
         connection.execute(
             sa.delete(removals).where(removals.c.tenant == self.tenant, removals.c.path.in_(paths))
         )
-        return frozenset(o.record.instance_uid for o in offers if not self._holds(o.record.path))
+        return frozenset(path for path in paths if not self._holds(path))
 
     def _present(self, connection: sa.Connection, offers: Sequence[_Offer]) -> dict[str, str]:
         query = sa.select(instances.c.instance_uid, instances.c.sha256).where(

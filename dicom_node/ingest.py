@@ -10,7 +10,15 @@ from dicom_node.checks import checked_header
 from dicom_node.index import Index
 from dicom_node.records import Added, Origin, SetAside, StoredInstance
 from dicom_node.same_content import same_content
-from imaging.errors import Conflict, InputError, OtherPatient, SetupError, StorageFull, WetreadError
+from imaging.errors import (
+    Conflict,
+    InputError,
+    NotFound,
+    OtherPatient,
+    SetupError,
+    StorageFull,
+    WetreadError,
+)
 from imaging.header import InstanceHeader
 from imaging.scan import STANDARD, Bounds
 
@@ -127,7 +135,8 @@ class Ingest:
         return Stored(record=record, header=header, added=added)
 
     def _put(self, arrived: _Arrived, header: InstanceHeader) -> tuple[StoredInstance, Added]:
-        kept = self._archive.put(self._address(header), arrived.encoded)
+        uids = header.study.study_uid, header.series.series_uid, header.instance_uid
+        kept = self._archive.put(self._address(*uids), arrived.encoded)
         record = self._record(arrived, header, kept)
         return record, self._add(record, header)
 
@@ -141,15 +150,24 @@ class Ingest:
     def _settle(self, arrived: _Arrived, record: StoredInstance, header: InstanceHeader) -> Stored:
         """Tell another encoding of the same content from other content."""
         held = self._index.instance(record.instance_uid)
-        if held is not None and self._same(held, record):
+        same = held and self._same(held, record)
+        if held is None or same is None:
+            return self._store(arrived)
+        if same:
             self._archive.remove(record.path)
             return Stored(record=held, header=header, added=Added.DUPLICATE)
         error = Conflict("other content is here under the same SOP Instance UID")
         self._set_aside(arrived, error, record)
         raise error
 
-    def _same(self, held: StoredInstance, record: StoredInstance) -> bool:
-        return same_content(self._archive.read(held.path), self._archive.read(record.path))
+    def _same(self, held: StoredInstance, record: StoredInstance) -> bool | None:
+        """Compare what is here with what came; ``None`` when it was removed with its study."""
+        try:
+            return same_content(self._archive.read(held.path), self._archive.read(record.path))
+        except NotFound:
+            if self._index.instance(held.instance_uid) is not None:
+                raise
+            return None
 
     def _set_aside(
         self, arrived: _Arrived, error: WetreadError, record: StoredInstance | None
@@ -165,17 +183,19 @@ class Ingest:
             address=arrived.address,
         )
         try:
-            self._index.add_set_aside(item)
+            while not self._index.add_set_aside(item) and record is not None:
+                uids = record.study_uid, record.series_uid, record.instance_uid
+                self._archive.put(self._address(*uids), arrived.encoded)
         except SQLAlchemyError as failure:
             msg = "the index cannot be written"
             raise SetupError(msg) from failure
 
-    def _address(self, header: InstanceHeader) -> Address:
+    def _address(self, study_uid: str, series_uid: str, instance_uid: str) -> Address:
         return Address(
             tenant=self._index.tenant,
-            study_uid=header.study.study_uid,
-            series_uid=header.series.series_uid,
-            instance_uid=header.instance_uid,
+            study_uid=study_uid,
+            series_uid=series_uid,
+            instance_uid=instance_uid,
         )
 
     def _record(self, arrived: _Arrived, header: InstanceHeader, kept: Kept) -> StoredInstance:

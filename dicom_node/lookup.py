@@ -14,7 +14,7 @@ from dicom_node.records import (
     StudyPage,
     StudyRow,
 )
-from dicom_node.schema import instances, series, set_aside, studies
+from dicom_node.schema import events, instances, removals, series, set_aside, studies
 from imaging.errors import NotFound
 
 # Columns that only searches look at (dicom_node.searching).
@@ -157,6 +157,8 @@ class Lookup:
             results=by_origin.get("result", 0),
             bytes=int(total),
             set_aside=sum(self._count(set_aside, set_aside.c.code).values()),
+            removed=self._count(events, events.c.kind).get("removed", 0),
+            files_to_remove=sum(self._count(removals, removals.c.tenant).values()),
         )
 
     def _count(self, table: sa.Table, column: sa.Column[str]) -> Mapping[str, int]:

@@ -133,6 +133,8 @@ class Counts:
     results: int
     bytes: int
     set_aside: int
+    removed: int
+    files_to_remove: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from dicom_node.schema import (
 )
 
 _AT_ONCE = 50
-_TABLES = (instances, series_documents, requests, series, set_aside, studies)
+_TABLES = (series_documents, requests, series, studies)
 
 
 class Removal:
@@ -41,8 +41,13 @@ class Removal:
 
     def forget(self, connection: sa.Connection, study_uid: str) -> None:
         """Delete all rows of a study here, and note its files as to be removed."""
-        files = sa.union(*(self._files(table, study_uid) for table in (instances, set_aside)))
-        connection.execute(sa.insert(removals).from_select(["tenant", "path"], files))
+        paths: set[str] = set()
+        for table in (instances, set_aside):
+            deleted = sa.delete(table).where(*self._of(table, study_uid)).returning(table.c.path)
+            paths.update(path for path in connection.execute(deleted).scalars() if path)
+        notes = [{"tenant": self._tenant, "path": path} for path in sorted(paths)]
+        if notes:
+            connection.execute(sa.insert(removals), notes)
         for table in _TABLES:
             connection.execute(sa.delete(table).where(*self._of(table, study_uid)))
 
@@ -55,10 +60,6 @@ class Removal:
 
     def _of(self, table: sa.Table, study_uid: str) -> list[sa.ColumnElement[bool]]:
         return [table.c.tenant == self._tenant, table.c.study_uid == study_uid]
-
-    def _files(self, table: sa.Table, study_uid: str) -> sa.Select[tuple[str, str]]:
-        where = self._of(table, study_uid)
-        return sa.select(table.c.tenant, table.c.path).where(*where, table.c.path.is_not(None))
 
     def _noted(self) -> list[str]:
         query = sa.select(removals.c.path).where(removals.c.tenant == self._tenant)

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node import schema
 from imaging.errors import SetupError
 from serving.settings import Settings
+from serving.slots import RETENTION_SLOT, open_slots
 
 _INDEX, _WORK, _DUMP = "wetread.sqlite", "engine.sqlite", "postgresql.dump"
 _BUSY_S = 30
@@ -41,14 +43,9 @@ def copied(settings: Settings, folder: Path) -> Iterator[tuple[Filed, ...]]:
     SetupError
         The databases cannot be copied together, or what copies PostgreSQL is not installed.
     """
-    if _is_sqlite(settings):
-        _copy_sqlite(settings, folder)
-        engine = schema.connect(f"sqlite:///{folder / _INDEX}")
-        with _disposed(engine), engine.connect() as db:
-            yield _filed(db)
-    else:
-        with _dumped(settings, folder / _DUMP) as db:
-            yield _filed(db)
+    copy = _copied_sqlite if _is_sqlite(settings) else _dumped
+    with _nothing_removed(settings), copy(settings, folder) as db:
+        yield _filed(db)
 
 
 def put_back(settings: Settings, folder: Path) -> None:
@@ -101,6 +98,31 @@ def _filed(db: sa.Connection) -> tuple[Filed, ...]:
     return tuple(Filed(path=path, sha256=sha256) for path, sha256 in found.items())
 
 
+@contextmanager
+def _nothing_removed(settings: Settings) -> Iterator[None]:
+    """Keep studies from being removed while they are copied; wait for a removal that is on."""
+    slots = open_slots(settings.work_url, settings.slots_folder)
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(slots.taken(RETENTION_SLOT))
+                break
+            except SetupError:
+                continue
+            except SQLAlchemyError as error:
+                msg = f"the work engine's database does not answer: {type(error).__name__}"
+                raise SetupError(msg) from error
+        yield
+
+
+@contextmanager
+def _copied_sqlite(settings: Settings, folder: Path) -> Iterator[sa.Connection]:
+    _copy_sqlite(settings, folder)
+    engine = schema.connect(f"sqlite:///{folder / _INDEX}")
+    with _disposed(engine), engine.connect() as db:
+        yield db
+
+
 def _copy_sqlite(settings: Settings, folder: Path) -> None:
     index, work = _file(settings.index_url), _file(settings.work_url)
     with ExitStack() as stack:
@@ -120,8 +142,8 @@ def _copy_sqlite(settings: Settings, folder: Path) -> None:
 
 
 @contextmanager
-def _dumped(settings: Settings, file: Path) -> Iterator[sa.Connection]:
-    engine = schema.connect(settings.index_url)
+def _dumped(settings: Settings, folder: Path) -> Iterator[sa.Connection]:
+    engine, file = schema.connect(settings.index_url), folder / _DUMP
     with _disposed(engine), engine.connect() as db:
         db.execution_options(isolation_level="REPEATABLE READ")
         snapshot = db.execute(sa.text("SELECT pg_export_snapshot()")).scalar_one()

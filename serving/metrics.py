@@ -35,6 +35,9 @@ class _Figures(Collector):
         yield _gauge("wetread_instances", "instances stored, results included", counts.instances)
         yield _gauge("wetread_stored_bytes", "bytes of stored data sets", counts.bytes)
         yield _gauge("wetread_set_aside", "instances refused or in conflict", counts.set_aside)
+        yield _gauge("wetread_studies_removed", "studies that retention removed", counts.removed)
+        files = counts.files_to_remove
+        yield _gauge("wetread_files_to_remove", "files of removed studies, still there", files)
         yield _gauge("wetread_free_bytes", "free space for data", self._archive.free_bytes())
         shortage = "2: nothing is accepted, 1: no new associations, 0: enough space"
         yield _gauge("wetread_space_short", shortage, self._archive.space())

@@ -14,16 +14,16 @@ from imaging.errors import NotFound
 from serving.assessments import Assessments
 from serving.engine import Client
 from serving.journal import Journal
-from serving.records import Delivery
+from serving.records import Delivery, Result, Workitem
 from serving.sections import RetentionSettings
 
-RETENTION_SLOT = "retention"
-Kept: TypeAlias = Literal["receiving", "unanalysed", "in work", "undelivered", "unassessed"]
+Kept: TypeAlias = Literal["receiving", "in work", "unanalysed", "undelivered", "unassessed"]
 
 _log = structlog.get_logger(__name__)
 _DAY_S = 86400.0
 _GIGABYTE = 1 << 30
 _SETTLED = ("proven", "superseded")
+_SET_ASIDE = ("POISON", "OUT_OF_MEMORY", "TIME_LIMIT", "INTERNAL_ERROR")
 _TABLES = (
     schema.assessments,
     schema.deliveries,
@@ -129,10 +129,12 @@ class Retention:
 
     def _holding(self, study_uid: str) -> Iterator[bool]:
         items = self._journal.workitems(study_uid=study_uid)
-        yield self._index.study(study_uid).state != "complete"
-        yield not items or items[0].state == "CANCELED"  # somebody may try it again
+        study = self._index.study(study_uid)
+        yield study.state != "complete"
         yield any(item.state in {"SCHEDULED", "IN PROGRESS"} for item in items)
-        yield not _is_delivered(self._journal.deliveries(study_uid=study_uid))
+        yield not items or not _is_analysed(items[0], study.content_digest)
+        delivered = _is_delivered(self._journal.deliveries(study_uid=study_uid))
+        yield not delivered or any(map(_is_held, self._journal.results(study_uid=study_uid)))
         yield self._settings.keep_unassessed and self._is_unassessed(study_uid)
 
     def _is_unassessed(self, study_uid: str) -> bool:
@@ -150,13 +152,26 @@ class Retention:
                 return False
             if self._still_kept(uid) is not None:
                 return False
+            self._forget_commitments(db, uid)
             for table in _TABLES:
                 where = (table.c.tenant == self._index.tenant, table.c.study_uid == uid)
                 db.execute(sa.delete(table).where(*where))
             self._removal.forget(db, uid)
             self._note(db, candidate, now)
+        _log.info("study_removed", study=uid, bytes=candidate.size, because=candidate.because)
         self._removal.finish()
         return True
+
+    def _forget_commitments(self, db: sa.Connection, study_uid: str) -> None:
+        """Delete what destinations were asked to commit to of a study."""
+        sent, asked = schema.deliveries, schema.commitments
+        mine = sa.select(sent.c.transaction_uid).where(
+            sent.c.tenant == self._index.tenant,
+            sent.c.study_uid == study_uid,
+            sent.c.transaction_uid.is_not(None),
+        )
+        where = (asked.c.tenant == self._index.tenant, asked.c.transaction_uid.in_(mine))
+        db.execute(sa.delete(asked).where(*where))
 
     def _still_kept(self, study_uid: str) -> Kept | None:
         try:
@@ -174,6 +189,18 @@ class Retention:
             "text": text,
         }
         db.execute(sa.insert(schema.events).values(tenant=self._index.tenant, **row))
+
+
+def _is_analysed(newest: Workitem, content_digest: str | None) -> bool:
+    """Whether the newest analysis read what is here; what was set aside may be tried again."""
+    if newest.state == "CANCELED" or newest.reason_code in _SET_ASIDE:
+        return False
+    return newest.content_digest == content_digest
+
+
+def _is_held(result: Result) -> bool:
+    """Whether a result failed its checks, so that it was never sent, and nothing replaced it."""
+    return result.state == "held" and result.superseded_by is None
 
 
 def _is_delivered(items: tuple[Delivery, ...]) -> bool:

@@ -20,6 +20,7 @@ from imaging.errors import SetupError
 # Whether a slot is still held. A process that has lost its slot must end at once.
 StillHeld: TypeAlias = Callable[[], bool]
 
+RETENTION_SLOT = "retention"  # no worker, but who removes studies or makes a backup
 _WAIT_S = 3.0  # a look at a slot, or a takeover of its work, holds it for a moment
 _RETRY_S = 0.05
 _LOCK_CLASS = 0x57455453  # any constant: the class of our advisory locks

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import ParamSpec
 
 import structlog
@@ -18,9 +17,8 @@ from serving.engine import MAX_RECOVERIES, Worker, leave
 from serving.lookout import Lookout
 from serving.parts import Parts
 from serving.results import ResultStore
-from serving.retention import RETENTION_SLOT
 from serving.settings import Settings
-from serving.slots import StillHeld
+from serving.slots import RETENTION_SLOT, StillHeld
 from serving.takeover import LOOK_S, Takeover
 from serving.workflows import register
 
@@ -111,11 +109,13 @@ def _keep_house(parts: Parts) -> None:
     """Remove what need not be kept, every so often; in one process at a time."""
     every_s = 60 * parts.settings.retention.every_min
     while True:
-        with suppress(SetupError), parts.slots.taken(RETENTION_SLOT):
-            try:
+        try:
+            with parts.slots.taken(RETENTION_SLOT):
                 parts.retention.run(time.time())
-            except Exception:  # noqa: BLE001 - whatever hinders it now may be gone the next time
-                _log.exception("retention_fails")
+        except SetupError as error:  # another process does, or a backup is being made
+            _log.info("retention_waits", why=str(error))
+        except Exception:  # noqa: BLE001 - whatever hinders it now may be gone the next time
+            _log.exception("retention_fails")
         time.sleep(every_s)
 
 

@@ -1,12 +1,14 @@
 """`wetread retention`: what goes by the limits of ``[retention]``, and why the rest stays."""
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 
 from serving.commands.tables import empty_table, output
 from serving.parts import Parts
-from serving.retention import RETENTION_SLOT, Candidate
+from serving.retention import Candidate
 from serving.settings import Settings
+from serving.slots import RETENTION_SLOT
 
 _MEGABYTE = 1 << 20
 
@@ -35,7 +37,9 @@ def retention(settings: Settings, *, dry_run: bool) -> int:
     text = (
         f"{len(gone)} studies {did}, {size:.1f} MB; {len(planned) - len(gone)} beyond a limit stay"
     )
-    output().print(text, highlight=False)
+    stay = Counter(each.kept for each in planned if each.kept)
+    reasons = ", ".join(f"{number} {why}" for why, number in sorted(stay.items()))
+    output().print(f"{text}: {reasons}" if reasons else text, highlight=False)
     return 0
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from imaging.errors import SetupError
 from imaging.identity import AETitle
 from scripts.pacs import PacsPlan
 from scripts.receiver import Receiver
+from serving import backup as backup_module
 from serving.__main__ import main
 from serving.backup import backups_in, make_backup, problems_of, restore
 from serving.settings import Settings, load
+from serving.slots import RETENTION_SLOT, FileSlots, StillHeld
 from tests.dicom_node.rig import free_port, wait_for
 from tests.serving.bench import Bench, mr
 from tests.serving.test_operations import complete
@@ -179,6 +182,36 @@ def kept(bench: Bench, tmp_path: Path) -> Path:
     bench.receive(mr())
     assert bench.parts.client.busy_slots() == frozenset()
     return make_backup(bench.settings, tmp_path / "backups", 1.0)[0]
+
+
+def test_no_study_is_removed_while_it_is_copied(bench: Bench, tmp_path: Path, monkeypatch):
+    """A backup waits for the end of a removal, and the next removal for the end of the backup."""
+    bench.receive(mr())
+    monkeypatch.setattr("serving.slots._WAIT_S", 0.05)
+    tries, taken, copying = [], FileSlots.taken, []
+
+    def noted(slots: FileSlots, slot: str) -> AbstractContextManager[StillHeld]:
+        tries.append(slot)
+        return taken(slots, slot)
+
+    def kept(*arguments: Any, **named: Any) -> bool:
+        copying.append(RETENTION_SLOT in bench.parts.slots.held())
+        return keep(*arguments, **named)
+
+    keep = backup_module._keep
+    monkeypatch.setattr(backup_module, "_keep", kept)
+    backups = tmp_path / "backups"
+    with taken(bench.parts.slots, RETENTION_SLOT):
+        monkeypatch.setattr(FileSlots, "taken", noted)
+        thread = threading.Thread(target=make_backup, args=[bench.settings, backups, 1.0])
+        thread.start()
+        soon(lambda: len(tries) >= 3)
+        assert copying == []
+    thread.join()
+    assert copying
+    assert all(copying)
+    assert len(backups_in(backups)) == 1
+    assert bench.parts.slots.held() == ()
 
 
 def test_a_later_backup_copies_what_is_new(bench: Bench, kept: Path, tmp_path: Path):

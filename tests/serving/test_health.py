@@ -2,6 +2,7 @@ import shutil
 import socket
 
 from serving.health import Health, answers
+from serving.slots import RETENTION_SLOT
 from tests.dicom_node.rig import free_port
 from tests.serving.bench import Bench
 
@@ -15,6 +16,12 @@ def test_all_is_well(make):
         bench = make(node={"port": listener.getsockname()[1]}, storage={"min_free_gb": 0})
         with bench.parts.slots.taken("worker-0"):
             assert set(health(bench).values()) == {"ok"}
+
+
+def test_whoever_removes_studies_is_no_worker(make):
+    bench = make()
+    with bench.parts.slots.taken(RETENTION_SLOT):
+        assert health(bench)["worker"] == "no worker runs"
 
 
 def test_every_problem_is_named(make):

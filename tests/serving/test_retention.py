@@ -1,5 +1,8 @@
 """Studies are removed by age and by size, whole or not at all, and come back as new ones."""
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,17 +13,35 @@ import pytest
 import sqlalchemy as sa
 
 from dicom_node import schema
-from dicom_node.records import Added
-from imaging.errors import NotFound
+from dicom_node.records import Added, SetAside
+from imaging.errors import NotFound, OtherPatient
+from imaging.reasons import reason
 from serving.__main__ import main
 from serving.assessments import AssessmentRequest
 from serving.retention import Retention
 from serving.sections import RetentionSettings
 from tests.dicom_node.rig import store
 from tests.serving.bench import Bench, mr, peer
+from tests.serving.test_metrics import figures
 from tests.serving.test_operations import complete
 
 DAY_S = 86400.0
+_KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from serving.parts import Parts
+from serving.settings import load
+parts, left = Parts(load(Path(sys.argv[1]), {})), int(sys.argv[2])
+remove = parts.archive.remove
+def killed(path):
+    global left
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    remove(path)
+parts.archive.remove = killed
+parts.retention.run(time.time())
+"""
 OLD = RetentionSettings(max_age_days=30, keep_unassessed=False)
 
 
@@ -78,6 +99,10 @@ def kept(bench: Bench) -> dict[str, str | None]:
 def test_an_old_study_goes_with_all_that_was_made_of_it(bench: Bench):
     gone, stays = analysed(bench, 1), analysed(bench, 2)
     aged(bench, stays, days=20)
+    for transaction, study in (("1.9.1", gone), ("1.9.2", stays)):
+        bench.parts.transactions.ask(transaction, "pacs")
+        sent = [item.instance_uid for item in bench.journal.deliveries(study_uid=study)]
+        bench.journal.note_transaction(sent, "pacs", transaction)
     before = rows(bench, stays)
     assert min(rows(bench, gone)[name] for name in ("instances", "results", "findings")) > 0
 
@@ -88,6 +113,9 @@ def test_an_old_study_goes_with_all_that_was_made_of_it(bench: Bench):
     assert not (bench.settings.instances_folder / "default" / gone).exists()
     with pytest.raises(NotFound):
         bench.index.study(gone)
+    assert bench.parts.transactions.asked("1.9.1") is None
+    assert bench.parts.transactions.asked("1.9.2") is not None
+    assert figures(bench)["wetread_studies_removed",] == 1
     told = [e for e in bench.journal.events_after(0) if e.kind == "removed"]
     assert [event.study_uid for event in told] == [gone]
     assert "older than 30 days" in told[0].text
@@ -131,6 +159,24 @@ def never_analysed(bench: Bench, study: str) -> None:
         db.execute(sa.delete(schema.workitems).where(schema.workitems.c.study_uid == study))
 
 
+def set_aside(bench: Bench, study: str) -> None:
+    bench.journal.note_failure(bench.workitem(study).workitem_uid, reason("POISON", tries=3))
+
+
+def otherwise_analysed(bench: Bench, study: str) -> None:
+    with schema.writing(bench.index.engine) as db:
+        where = schema.workitems.c.study_uid == study
+        db.execute(sa.update(schema.workitems).where(where).values(content_digest="earlier"))
+
+
+def result_held(bench: Bench, study: str) -> None:
+    report = bench.results(study)["SR"]
+    with schema.writing(bench.index.engine) as db:
+        where = schema.deliveries.c.instance_uid == report.instance_uid
+        db.execute(sa.delete(schema.deliveries).where(where))
+    bench.journal.record_result(report.model_copy(update={"state": "held"}))
+
+
 def delivery(state: str) -> Callable[[Bench, str], None]:
     def change(bench: Bench, study: str) -> None:
         item = bench.journal.deliveries(study_uid=study)[0]
@@ -146,7 +192,10 @@ def delivery(state: str) -> Callable[[Bench, str], None]:
         (receiving, "receiving"),
         (canceled, "unanalysed"),
         (never_analysed, "unanalysed"),
+        (set_aside, "unanalysed"),
+        (otherwise_analysed, "unanalysed"),
         (waiting_for_analysis, "in work"),
+        (result_held, "undelivered"),
         (delivery("waiting"), "undelivered"),
         (delivery("held"), "undelivered"),
         (delivery("failed"), "undelivered"),
@@ -206,6 +255,7 @@ def test_removal_goes_on_after_it_was_killed_before_the_files(bench: Bench, monk
     bench.parts.retention.run(time.time())
     assert set(rows(bench, study).values()) == {0}
     assert len(files(bench)) == number
+    assert figures(bench)["wetread_files_to_remove",] == number
     bench.restarted()
     bench.parts.retention.run(time.time())
     assert files(bench) == []
@@ -279,6 +329,70 @@ def test_a_file_removed_between_writing_and_indexing_is_written_again(bench: Ben
     assert bench.parts.archive.holds(stored.record.path)
 
 
+@pytest.mark.parametrize("asked", ["index", "archive"])
+def test_other_content_of_a_study_that_goes_just_then_is_taken_in(bench, monkeypatch, asked):
+    """It was to be compared with what is here, and that is removed before it can be."""
+    study = analysed(bench)
+    image = mr(StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1")[0]
+    image.SeriesDescription = "changed"
+    part, name = {
+        "index": (bench.index, "instance"),
+        "archive": (bench.parts.archive, "read"),
+    }[asked]
+    look = getattr(part, name)
+
+    def removed_before(key: str):
+        monkeypatch.setattr(part, name, look)
+        assert bench.parts.retention.run(time.time())
+        return look(key)
+
+    monkeypatch.setattr(part, name, removed_before)
+    stored = store(bench.parts.ingest, image)
+    assert stored.added is Added.NEW
+    assert files(bench) == [bench.parts.archive.file(stored.record.path)]
+
+
+def test_what_is_set_aside_of_a_study_that_goes_just_then_has_its_file(bench, monkeypatch):
+    """Else a row would name a file that is not there, and no backup could be made."""
+    study = analysed(bench)
+    other = mr(StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1", PatientID="other")[0]
+    other.SOPInstanceUID = f"{study}.1.99"
+    for _ in range(2):
+        with pytest.raises(OtherPatient):
+            store(bench.parts.ingest, other)
+    add = bench.index.add_set_aside
+
+    def removed_before(item: SetAside) -> bool:
+        monkeypatch.setattr(bench.index, "add_set_aside", add)
+        assert bench.parts.retention.run(time.time())
+        return add(item)
+
+    monkeypatch.setattr(bench.index, "add_set_aside", removed_before)
+    with pytest.raises(OtherPatient):
+        store(bench.parts.ingest, other)
+    (aside,) = bench.index.set_aside()
+    assert files(bench) == [bench.parts.archive.file(aside.path)]
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_process_that_is_killed_while_it_removes_leaves_nothing_for_ever(bench, tmp_path, number):
+    study = analysed(bench)
+    there = len(files(bench))
+    (tmp_path / "wetread.toml").write_text(
+        'data_folder = "data"\n[retention]\nmax_age_days = 30\nkeep_unassessed = false\n'
+    )
+    command = [sys.executable, "-c", _KILLED, str(tmp_path / "wetread.toml"), str(number)]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, timeout=120)
+    assert ended.returncode == -signal.SIGKILL
+    assert set(rows(bench, study).values()) == {0}
+    assert len(files(bench)) == there - number
+    image = mr(StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1")[0]
+    stored = store(bench.parts.ingest, image)
+    bench.restarted()
+    bench.parts.retention.run(time.time())
+    assert files(bench) == [bench.parts.archive.file(stored.record.path)]
+
+
 def test_studies_come_again_while_they_are_removed(bench: Bench):
     """Both at once, in threads: each image that was taken in is there."""
     study = analysed(bench)
@@ -321,8 +435,7 @@ def test_the_command_shows_and_removes(bench: Bench, tmp_path: Path, capsys):
         assert main(["--settings", str(file), "retention", *options]) == 0
         told = capsys.readouterr().out
         assert text in told
-        assert "1 beyond a limit stay" in told
-    assert "undelivered" in told
+        assert "1 beyond a limit stay: 1 undelivered" in told
     assert rows(bench, gone)["instances"] == 0
     assert rows(bench, stays)["instances"] > 0
 
