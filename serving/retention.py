@@ -133,9 +133,18 @@ class Retention:
         yield study.state != "complete"
         yield any(item.state in {"SCHEDULED", "IN PROGRESS"} for item in items)
         yield not items or not _is_analysed(items[0], study.content_digest)
-        delivered = _is_delivered(self._journal.deliveries(study_uid=study_uid))
-        yield not delivered or any(map(_is_held, self._journal.results(study_uid=study_uid)))
+        yield self._is_undelivered(study_uid)
         yield self._settings.keep_unassessed and self._is_unassessed(study_uid)
+
+    def _is_undelivered(self, study_uid: str) -> bool:
+        results = self._journal.results(study_uid=study_uid)
+        if any(map(_is_held, results)):
+            return True
+        said = max((each.at for each in self._assessments.history(study_uid)), default=0.0)
+        written = (each.created_at for each in results if each.kind == "ASSESSMENT")
+        if said > max(written, default=0.0):  # a verdict that no document states yet
+            return True
+        return not _is_delivered(self._journal.deliveries(study_uid=study_uid))
 
     def _is_unassessed(self, study_uid: str) -> bool:
         found = {finding.tracking_uid for finding in self._journal.current_findings(study_uid)}

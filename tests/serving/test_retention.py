@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,17 @@ import sqlalchemy as sa
 from dicom_node import schema
 from dicom_node.records import Added, SetAside
 from imaging.errors import NotFound, OtherPatient
+from imaging.identity import AETitle
 from imaging.reasons import reason
+from scripts.pacs import PacsPlan
+from scripts.receiver import Receiver
 from serving.__main__ import main
 from serving.assessments import AssessmentRequest
 from serving.retention import Retention
 from serving.sections import RetentionSettings
-from tests.dicom_node.rig import store
+from serving.settings import load
+from serving.worker import build_writer
+from tests.dicom_node.rig import free_port, store, wait_for
 from tests.serving.bench import Bench, mr, peer
 from tests.serving.test_metrics import figures
 from tests.serving.test_operations import complete
@@ -41,6 +47,22 @@ def killed(path):
     remove(path)
 parts.archive.remove = killed
 parts.retention.run(time.time())
+"""
+_WORKER = """
+data_folder = "data"
+[delivery]
+identity = "ignore"
+[retention]
+max_age_days = 30
+keep_unassessed = false
+every_min = 0.005
+[[peers]]
+name = "pacs"
+ae_title = "RECEIVER"
+host = "127.0.0.1"
+port = {port}
+query = true
+deliver = true
 """
 OLD = RetentionSettings(max_age_days=30, keep_unassessed=False)
 
@@ -227,6 +249,10 @@ def test_findings_wait_for_a_reader(bench: Bench):
     verdict = AssessmentRequest.model_validate({"verdict": "accepted"})
     findings = bench.journal.current_findings(study)
     bench.parts.assessments.assess(findings, verdict, study_uid=study, reader="local")
+    assert kept(bench) == {study: "undelivered"}
+    build_writer(bench.parts).write(study)
+    assert kept(bench) == {study: "undelivered"}
+    arrived(bench, study)
     assert kept(bench) == {study: None}
 
 
@@ -374,7 +400,7 @@ def test_what_is_set_aside_of_a_study_that_goes_just_then_has_its_file(bench, mo
     assert files(bench) == [bench.parts.archive.file(aside.path)]
 
 
-@pytest.mark.parametrize("number", [0, 1, 3])
+@pytest.mark.parametrize("number", [0, 3])
 def test_a_process_that_is_killed_while_it_removes_leaves_nothing_for_ever(bench, tmp_path, number):
     study = analysed(bench)
     there = len(files(bench))
@@ -406,6 +432,41 @@ def test_studies_come_again_while_they_are_removed(bench: Bench):
     assert len(instances) >= len(images)
     assert all(bench.parts.archive.holds(each.path) for each in instances)
     assert bench.index.study(study).received == len(images)
+
+
+def test_a_worker_removes_what_it_has_done_and_does_it_again(bench: Bench, tmp_path: Path):
+    """In a real worker process, to a real destination."""
+    plan = PacsPlan(
+        folder=tmp_path / "pacs",
+        dicom_port=free_port(),
+        http_port=1,
+        forward_to=AETitle("NOBODY"),
+        forward_port=1,
+    )
+    pacs, file = Receiver(plan), tmp_path / "wetread.toml"
+    file.write_text(_WORKER.format(port=plan.dicom_port))
+    bench.restarted(peers=load(file, {}).peers)
+    command = [sys.executable, "-m", "serving", "--settings", str(file), "worker"]
+    worker = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    try:
+        for _ in range(2):
+            study = bench.receive(mr())
+            complete(bench, study)
+            wait_for(partial(is_proven, bench, study), seconds=200)
+            results = {result.instance_uid for result in bench.journal.results(study_uid=study)}
+            assert pacs.instances(study) == results
+            aged(bench, study, days=40)
+            wait_for(lambda: files(bench) == [], seconds=200)
+            assert set(rows(bench, study).values()) == {0}
+    finally:
+        worker.kill()
+        worker.wait()
+        pacs.stop()
+
+
+def is_proven(bench: Bench, study: str) -> bool:
+    states = [item.state for item in bench.journal.deliveries(study_uid=study)]
+    return states == ["proven"] * 3
 
 
 def test_studies_are_removed_from_postgresql_too(tmp_path: Path, postgresql_url: str):
