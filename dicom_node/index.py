@@ -1,6 +1,6 @@
 """The index of what is in the archive: adding instances and closing studies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,6 +65,7 @@ class Index(Lookup):
         """Note what was not taken in, once for each file; False when its file was removed."""
         with writing(self.engine) as connection:
             if item.path is not None:
+                self._hold(connection, {item.study_uid})
                 if self._gone(connection, [item.path]):
                     return False
                 if self._is_noted(connection, item.path):
@@ -136,6 +137,7 @@ class Index(Lookup):
     def _add_all(self, offered: Sequence[_Offer]) -> Sequence[Added]:
         """Take in offers with different instance UIDs in one transaction."""
         with writing(self.engine) as connection:
+            self._hold(connection, {o.record.study_uid for o in offered})
             gone = self._gone(connection, [o.record.path for o in offered])
             offers = [o for o in offered if o.record.path not in gone]
             present = self._present(connection, offers)
@@ -150,6 +152,15 @@ class Index(Lookup):
             Added.GONE if o.record.path in gone else _outcome(o.record, inserted, present)
             for o in offered
         ]
+
+    def _hold(self, connection: sa.Connection, study_uids: Collection[str]) -> None:
+        """Keep studies from being removed meanwhile; wait for a removal that is on."""
+        connection.execute(
+            sa.select(studies.c.study_uid)
+            .where(studies.c.tenant == self.tenant, studies.c.study_uid.in_(study_uids))
+            .order_by(studies.c.study_uid)
+            .with_for_update()
+        )
 
     def _gone(self, connection: sa.Connection, paths: Sequence[str]) -> frozenset[str]:
         """Keep these files from being removed; return those that are removed already."""
@@ -170,11 +181,8 @@ class Index(Lookup):
     ) -> Mapping[str, str]:
         """Return the patient ID of each study, after making or completing its row."""
         uids = {o.record.study_uid for o in offers}
-        query = (
-            sa.select(studies.c.study_uid, studies.c.patient_id)
-            .where(studies.c.tenant == self.tenant, studies.c.study_uid.in_(uids))
-            .order_by(studies.c.study_uid)
-            .with_for_update()  # a study must not be removed while it gets an instance
+        query = sa.select(studies.c.study_uid, studies.c.patient_id).where(
+            studies.c.tenant == self.tenant, studies.c.study_uid.in_(uids)
         )
         known = _pairs(connection, query)
         missing = [o for o in offers if not known.get(o.record.study_uid)]

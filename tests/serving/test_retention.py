@@ -481,6 +481,45 @@ def test_studies_are_removed_from_postgresql_too(tmp_path: Path, postgresql_url:
     made.index.engine.dispose()
 
 
+def test_postgresql_lets_what_comes_wait_for_the_end_of_a_removal(
+    tmp_path: Path, postgresql_url: str, monkeypatch
+):
+    """What was set aside comes again while its study goes, and is of the right patient then."""
+    made = Bench(tmp_path, retention=OLD, peers=(peer(),), database_url=postgresql_url)
+    made.install()
+    study = analysed(made)
+    other = mr(StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1", PatientID="other")[0]
+    other.SOPInstanceUID = f"{study}.1.99"
+    with pytest.raises(OtherPatient):
+        store(made.parts.ingest, other)
+    again = threading.Thread(target=store, args=[made.parts.ingest, other])
+    note = Retention._note
+
+    def noted(*arguments):
+        again.start()
+        wait_for(lambda: waits_for_a_lock(made) or not again.is_alive(), seconds=60)
+        note(*arguments)
+
+    monkeypatch.setattr(Retention, "_note", noted)
+    assert made.parts.retention.run(time.time())
+    again.join()
+    made.parts.retention._removal.finish()
+    (stored,) = made.index.instances_of(study)
+    assert files(made) == [made.parts.archive.file(stored.path)]
+    made.parts.client._client.destroy()
+    made.parts.client._engine.dispose()
+    made.index.engine.dispose()
+
+
+def waits_for_a_lock(bench: Bench) -> bool:
+    query = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with bench.index.engine.connect() as db:
+        return bool(db.execute(sa.text(query)).scalar_one())
+
+
 def test_the_command_shows_and_removes(bench: Bench, tmp_path: Path, capsys):
     gone, stays = analysed(bench, 1), analysed(bench, 2)
     arrived(bench, stays, "waiting")
