@@ -36,7 +36,9 @@ def _schemathesis(port: int, environment: Path, seed: int) -> list[str]:
     command += ["--seed", str(seed), "--request-timeout", "30", "--suppress-health-check", "all"]
     command += ["--exclude-path", "/api/events"]  # it never ends
     command += ["--exclude-path", "/readyz"]  # 503 is what it says while no worker runs
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=environment, capture_output=True, text=True, check=False
+    )  # it leaves a cache where it runs
     print(re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)[-1500:])
     return [] if done.returncode == 0 else ["schemathesis found something"]
 

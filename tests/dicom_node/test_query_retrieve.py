@@ -9,6 +9,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage
 from pynetdicom import build_role, evt
 from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_node import schema
 from dicom_node.archive import Archive
@@ -16,7 +17,7 @@ from dicom_node.index import Index
 from dicom_node.ingest import Ingest
 from dicom_node.listener import QUERIES, RETRIEVALS
 from dicom_node.peers import AssociationPolicy, Peer
-from dicom_node.query_scp import QueryProvider
+from dicom_node.query_scp import CANCELED, QueryProvider
 from dicom_node.retrieve_scp import RetrieveProvider
 from dicom_node.scp import Listening, Node
 from dicom_node.scu import association
@@ -35,6 +36,7 @@ STATION = Peer(
 MODALITY = Peer(name="ct", ae_title=ae_title("CT1"), host="127.0.0.1", port=104)
 (FIND,), (MOVE, GET) = QUERIES, RETRIEVALS
 EXPLICIT = ["1.2.840.10008.1.2.1"]
+_MANY = 200
 
 
 @pytest.fixture
@@ -139,6 +141,22 @@ def test_answers_hold_what_was_asked_at_each_level(serving: Callable[..., Runnin
 def dcmtk(running: Running, tool: str, *arguments: object, calling: str = "STATION") -> Ran:
     where = ("-aet", calling, "-aec", "WETREAD", "127.0.0.1", running.port)
     return run(tool, *where, "-S", *arguments)
+
+
+def test_a_query_may_be_canceled(serving: Callable[..., Running], ingest: Ingest) -> None:
+    for number in range(_MANY):
+        store(ingest, image(1, study=f"many{number}"))
+    running = serving()
+    keys = asked("STUDY", StudyInstanceUID="", NumberOfStudyRelatedInstances=None)
+    contexts = [build_context(FIND, EXPLICIT), build_context(Verification, EXPLICIT)]
+    with association(us(running), contexts, STATION.ae_title) as opened:
+        answers = opened.send_c_find(keys, FIND, msg_id=7)
+        next(answers)
+        opened.send_c_cancel(7, query_model=FIND)
+        statuses = [status.Status for status, _ in answers]
+        assert statuses[-1] == CANCELED
+        assert len(statuses) < _MANY
+        assert opened.send_c_echo().Status == 0  # the association goes on
 
 
 def test_rights_decide_which_services_a_peer_is_offered(serving: Callable[..., Running]) -> None:
