@@ -57,7 +57,8 @@ class Index(Lookup):
     def add(self, record: StoredInstance, header: InstanceHeader) -> Added:
         """Take in an instance; durable when this returns.
 
-        A new received instance puts its study back to ``receiving``; a result does not.
+        A new received image puts its study back to ``receiving``; a result does not, nor does
+        what a reader saves into a study that is complete (`imaging.annotations`).
         """
         return self._adding.submit(_Offer(record=record, header=header))
 
@@ -232,11 +233,12 @@ class Index(Lookup):
         for study_uid in sorted({o.record.study_uid for o in received}):
             new = [o for o in received if o.record.study_uid == study_uid]
             named = most_urgent(o.header.study.priority for o in new)
+            content = any(o.record.is_content for o in new)
             connection.execute(
                 sa.update(studies)
                 .where(studies.c.tenant == self.tenant, studies.c.study_uid == study_uid)
                 .values(
-                    state="receiving",
+                    state="receiving" if content else studies.c.state,
                     last_received_at=max(o.record.received_at for o in new),
                     received=studies.c.received + len(new),
                     priority=_lower(studies.c.priority, named),

@@ -125,9 +125,12 @@ class Lookup:
             return frozenset(connection.execute(query).scalars())
 
     def content_digest(self, study_uid: str) -> str:
-        """Return the digest of what was received: SHA-256 over instance UIDs and their digests."""
-        received = (i for i in self.instances_of(study_uid) if i.origin == "received")
-        lines = sorted(f"{i.instance_uid} {i.sha256}\n" for i in received)
+        """Return the digest of the images received: SHA-256 over instance UIDs and their digests.
+
+        What readers save into the study (`imaging.annotations`) does not change it.
+        """
+        content = (i for i in self.instances_of(study_uid) if i.is_content)
+        lines = sorted(f"{i.instance_uid} {i.sha256}\n" for i in content)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def set_aside(self, study_uid: str | None = None, *, limit: int = 200) -> tuple[SetAside, ...]:

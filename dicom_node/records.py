@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal
 
+from imaging.annotations import is_annotation
+
 Origin = Literal["received", "result"]
 StudyState = Literal["receiving", "complete"]
 Completeness = Literal["confirmed", "quiet", "limit"]
@@ -41,6 +43,11 @@ class StoredInstance:
     calling_ae: str
     address: str
     instance_number: int | None
+
+    @property
+    def is_content(self) -> bool:
+        """Whether it is of what is analysed: received, and not what somebody said of images."""
+        return self.origin == "received" and not is_annotation(self.sop_class_uid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

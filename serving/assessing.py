@@ -89,8 +89,8 @@ class AssessmentWriter:
         ]
 
     def _source(self, study_uid: str) -> Dataset:
-        received = (i for i in self._index.instances_of(study_uid) if i.origin == "received")
-        return read_dataset(self._archive.file(next(received).path))
+        images = (i for i in self._index.instances_of(study_uid) if i.is_content)
+        return read_dataset(self._archive.file(next(images).path))
 
     def _destinations(self, assessed: Sequence[Result]) -> list[str]:
         """Return who was sent what is assessed."""

@@ -42,7 +42,7 @@ class Standings:
         study_uid = results[0].study_uid
         last: dict[str, float] = {}
         for instance in self._index.instances_of(study_uid):
-            if instance.origin == "received":
+            if instance.is_content:
                 series_uid = instance.series_uid
                 last[series_uid] = max(last.get(series_uid, 0.0), instance.received_at)
         begun = {w.workitem_uid: w.created_at for w in self._journal.workitems(study_uid=study_uid)}

@@ -74,7 +74,7 @@ class StudyReader:
     def _read(self, study_uid: str) -> tuple[Candidate, ...]:
         by_series: dict[str, list[InstanceHeader]] = defaultdict(list)
         for instance in self._index.instances_of(study_uid):
-            if instance.origin == "received":
+            if instance.is_content:
                 headers = read_headers(self._archive.file(instance.path))
                 by_series[headers[0].series.series_uid].extend(headers)
         return tuple(

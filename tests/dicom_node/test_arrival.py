@@ -3,6 +3,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from pydicom.uid import (
+    ComprehensiveSRStorage,
+    EnhancedSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
+    SegmentationStorage,
+)
 
 from dicom_node.archive import Encoded
 from dicom_node.arrival import Arrival, ArrivalSettings, CompleteStudy
@@ -103,6 +110,44 @@ def test_what_stopped_in_the_middle_is_asked_for_again(ingest: Ingest, index: In
     store(ingest, image(3))
     assert bench.at(11) == ["confirmed"]
     assert len(bench.resent) == 5
+
+
+@pytest.mark.parametrize(
+    ("sop_class_uid", "modality"),
+    [
+        (SegmentationStorage, "SEG"),
+        ("1.2.840.10008.5.1.4.1.1.66.7", "SEG"),
+        (ComprehensiveSRStorage, "SR"),
+        (EnhancedSRStorage, "SR"),
+        (KeyObjectSelectionDocumentStorage, "KO"),
+        (GrayscaleSoftcopyPresentationStateStorage, "PR"),
+    ],
+)
+def test_what_readers_save_into_a_complete_study_completes_it_no_second_time(
+    ingest: Ingest, index: Index, sop_class_uid: str, modality: str
+) -> None:
+    bench = Bench(index)
+    store(ingest, image(1))
+    assert bench.at(11) == ["quiet"]
+    digest = index.content_digest(STUDY)
+    store(ingest, image(1, series="saved", SOPClassUID=sop_class_uid, Modality=modality))
+    assert index.study(STUDY).state == "complete"
+    assert bench.at(100) == ["quiet"]
+    assert index.content_digest(STUDY) == digest
+    store(ingest, image(2))
+    assert bench.at(11) == ["quiet", "quiet"]
+    assert bench.complete[-1].content_digest != digest
+
+
+def test_a_study_of_reports_alone_is_complete_once_and_again_with_its_images(
+    ingest: Ingest, index: Index
+) -> None:
+    bench = Bench(index)
+    store(ingest, image(1, series="dose", SOPClassUID=ComprehensiveSRStorage, Modality="SR"))
+    assert bench.at(11) == ["quiet"]
+    store(ingest, image(1))
+    assert bench.at(11) == ["quiet", "quiet"]
+    assert len({study.content_digest for study in bench.complete}) == 2
 
 
 def test_a_new_image_puts_off_asking_again(ingest: Ingest, index: Index) -> None:
