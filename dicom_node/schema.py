@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from alembic.config import Config
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from dicom_node.ups_tables import ups_tables
+
 metadata = sa.MetaData()
 _BUSY_S = 30
 _BEGIN = "wetread_begin"
@@ -326,6 +328,8 @@ events = sa.Table(
     sa.Index("events_by_study", "tenant", "study_uid"),
     sa.Index("events_by_time", "tenant", "at"),
 )
+
+ups = ups_tables(metadata)
 
 
 def connect(url: str) -> sa.Engine:

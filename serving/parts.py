@@ -18,6 +18,8 @@ from serving.operations import Operations
 from serving.retention import Retention
 from serving.settings import Settings
 from serving.slots import Slots, open_slots
+from serving.ups.analyses import Analyses
+from serving.ups.worklist import Worklist
 
 _GIGABYTE = 1 << 30
 
@@ -82,6 +84,17 @@ class Parts:
         return Operations(
             settings=self.settings, index=self.index, journal=self.journal, client=self.client
         )
+
+    @cached_property
+    def worklist(self) -> Worklist:
+        """The memory of the worklist."""
+        return Worklist(self.index.engine, tenant=self.settings.tenant, clock=time.time)
+
+    @cached_property
+    def analyses(self) -> Analyses:
+        """Our analyses on the worklist."""
+        title = self.settings.node.ae_title
+        return Analyses(self.worklist, self.journal, self.index, ae_title=title)
 
     @cached_property
     def retention(self) -> Retention:

@@ -31,6 +31,7 @@ _TABLES = (
     schema.findings,
     schema.decisions,
     schema.workitems,
+    schema.ups.steps,
 )
 
 

@@ -37,23 +37,23 @@ def query_of(request: Request, level: Level) -> Query:
     """
     given = request.query_params
     keys: dict[str, str] = {}
-    for name, value in _keys(request):
+    for name, value in keys_of(request):
         if name in keys and name not in _LISTS:
             msg = f"{name} is there twice"
             raise InputError(msg)
         keys[name] = f"{keys[name]}\\{value}" if name in keys else value
     fields = [each.strip() for text in given.getlist("includefield") for each in text.split(",")]
-    limit = _whole(given.get("limit"), "limit", otherwise=MOST)
+    limit = whole(given.get("limit"), "limit", otherwise=MOST)
     search = Search(
         level=level,
         keys=keys,
         fuzzy=_flag(given.get("fuzzymatching", "false")),
         limit=min(limit, MOST),
-        offset=_whole(given.get("offset"), "offset", otherwise=0),
+        offset=whole(given.get("offset"), "offset", otherwise=0),
     )
     return Query(
         search=_within(search, request.path_params),
-        include=frozenset(hex_tag(_path(f)[-1]) for f in fields if f not in {"", "all"}),
+        include=frozenset(hex_tag(path_of(f)[-1]) for f in fields if f not in {"", "all"}),
         include_all="all" in fields,
     )
 
@@ -68,13 +68,14 @@ def _within(search: Search, path: dict[str, str]) -> Search:
     return replace(search, keys={**outer, **search.keys})
 
 
-def _keys(request: Request) -> Iterator[tuple[str, str]]:
+def keys_of(request: Request) -> Iterator[tuple[str, str]]:
+    """Return what is to be matched: attributes by keyword, sequences first, and values."""
     for name, value in request.query_params.multi_items():
         if name.lower() not in _NOT_KEYS:
-            yield ".".join(keyword_for_tag(tag) or hex_tag(tag) for tag in _path(name)), value
+            yield ".".join(keyword_for_tag(tag) or hex_tag(tag) for tag in path_of(name)), value
 
 
-def _path(name: str) -> Sequence[int]:
+def path_of(name: str) -> Sequence[int]:
     """Return the tags of an attribute, by keyword or as hexadecimal digits, sequences first."""
     return [_tag(part, name) for part in name.split(".")]
 
@@ -89,7 +90,8 @@ def _tag(part: str, whole: str) -> int:
     return int(part, 16)
 
 
-def _whole(text: str | None, name: str, *, otherwise: int) -> int:
+def whole(text: str | None, name: str, *, otherwise: int) -> int:
+    """Return a parameter that is a whole number."""
     if text is None:
         return otherwise
     if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS:

@@ -1,6 +1,6 @@
 """DICOMweb as a web application of its own: which address does what (PS3.18 10)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -15,6 +15,7 @@ from serving.dicomweb.admission import admit
 from serving.dicomweb.pictures import Pictures
 from serving.dicomweb.qido import Qido
 from serving.dicomweb.stow import Stow
+from serving.dicomweb.ups import Ups
 from serving.dicomweb.wado import Wado
 from serving.parts import Parts
 from serving.problems import answer_errors
@@ -82,8 +83,28 @@ def services(parts: Parts) -> tuple[Service, ...]:
             ("QIDO-RS", "GET", searches),
             ("WADO-RS", "GET", (*retrievals, *rendered, *thumbnails)),
             ("STOW-RS", "POST", stores),
+            *_worklist(parts),
         )
         for path, act in group
+    )
+
+
+def _worklist(parts: Parts) -> Iterator[tuple[str, str, Sequence[tuple[str, _Act]]]]:
+    ups = Ups(parts.worklist, parts.analyses, parts.operations)
+    one = "/workitems/{workitem}"
+    reads = (("/workitems", ups.search), (one, ups.retrieve))
+    writes = (
+        ("/workitems", ups.create),
+        (one, ups.update),
+        (f"{one}/cancelrequest", ups.cancel),
+        (f"{one}/cancelrequest/{{requester}}", ups.cancel),
+    )
+    yield "UPS-RS", "GET", reads
+    yield "UPS-RS", "POST", writes
+    yield (
+        "UPS-RS",
+        "PUT",
+        ((f"{one}/state", ups.change), (f"{one}/state/{{requester}}", ups.change)),
     )
 
 
