@@ -99,7 +99,8 @@ def predict(
 
 def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps:
     block = prepared(Block(voxels=volume.voxels, grid=volume.grid), manifest.input)
-    output = _output(manifest, block.voxels, runner)
+    scale = scale_of(block.voxels, manifest.input.intensity_of(_modality(volume)))
+    output = _output(manifest, scale(block.voxels), runner)
     channels = [label.channel for label in manifest.labels]
     if output.shape[1:] != block.grid.shape or output.shape[0] <= max(channels):
         msg = f"the network gave {output.shape} for an image of {block.grid.shape}"
@@ -110,10 +111,13 @@ def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps
     return LabelMaps(probability=probability, model_seconds=runner.seconds)
 
 
-def _output(manifest: Manifest, voxels: Array, runner: Runner) -> Array:
-    """Return what the network says, (label, slice, row, column), on the voxels it is given."""
+def _modality(volume: Volume) -> str:
+    return volume.instances[0].series.modality
+
+
+def _output(manifest: Manifest, scaled: Array, runner: Runner) -> Array:
+    """Return what the network says, (label, slice, row, column), on the image it is given."""
     spec, inference = manifest.input, manifest.inference
-    scaled = scale_of(voxels, spec.intensity)(voxels)
     image = np.broadcast_to(scaled, (spec.channels, *scaled.shape))
 
     def network(patches: Array) -> Array:
@@ -160,7 +164,7 @@ def _series_classes(
     inside = _gated(manifest, volume, masks)
     step = max(round(inference.step_mm / block.grid.spacing_mm[0]), 1)
     chosen = inside[(len(inside) - 1) % step // 2 :: step]  # as much left out below as above
-    scale = scale_of(block.voxels, spec.intensity)
+    scale = scale_of(block.voxels, spec.intensity_of(_modality(volume)))
     images = [scale(_slice(block, index, manifest)) for index in chosen.tolist()]
     probabilities = _in_batches(images, manifest, runner)
     return SeriesClasses(

@@ -1,7 +1,7 @@
 """A model's card, `model.toml`: who made it, what it needs and is fed, what its numbers mean."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from imaging.codes import Code
@@ -84,6 +84,8 @@ class InputSpec:
         How many equal channels the network wants.
     channels_last
         Whether channels follow the array axes (as in NHWC) or come before them.
+    intensity, intensities
+        How values are scaled, and otherwise for these modalities.
     """
 
     axes: str
@@ -94,6 +96,11 @@ class InputSpec:
     channels: int
     channels_last: bool
     intensity: Intensity
+    intensities: Mapping[str, Intensity] = field(default_factory=dict)
+
+    def intensity_of(self, modality: str) -> Intensity:
+        """Return how values of a modality are scaled."""
+        return self.intensities.get(modality, self.intensity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

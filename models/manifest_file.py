@@ -27,6 +27,7 @@ from models.manifest import (
 from models.table import Table
 
 FILE_NAME = "model.toml"
+_MODALITY = r"[A-Z]{2,16}"
 _NAME = r"[a-z][a-z0-9-]{1,47}"
 _FILE = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
@@ -117,6 +118,8 @@ def _needs(table: Table) -> Need:
 
 def _input(table: Table) -> InputSpec:
     size = table.numbers("size", 3, low=1)
+    intensity = table.table("intensity")
+    by_modality = intensity.named_tables(_MODALITY)
     spec = InputSpec(
         axes=table.text("axes", pattern="[LR][AP][SI]|[LR][SI][AP]|[AP][LR][SI]|[AP][SI][LR]|"
                         "[SI][LR][AP]|[SI][AP][LR]"),
@@ -126,7 +129,8 @@ def _input(table: Table) -> InputSpec:
         crop=table.flag("crop", default=False),
         channels=table.integer("channels", 1, low=1),
         channels_last=table.flag("channels_last", default=False),
-        intensity=_intensity(table.table("intensity")),
+        intensities={modality: _intensity(each) for modality, each in by_modality.items()},
+        intensity=_intensity(intensity),
     )  # fmt: skip
     table.close()
     return spec
@@ -232,6 +236,9 @@ def _contradictions(manifest: Manifest) -> list[str]:
             (inference.mode is Mode.SLIDING_WINDOW) == (inference.patch is not None),
         "inference.gate must be in model.uses":
             not inference.gate or inference.gate in manifest.uses,
-        "input.intensity.upper must be above lower": spec.intensity.lower < spec.intensity.upper,
+        "input.intensity.upper must be above lower":
+            all(each.lower < each.upper for each in (spec.intensity, *spec.intensities.values())),
+        "input.intensity has a table for a modality that is not in needs.modalities":
+            spec.intensities.keys() <= set(manifest.needs.modalities),
     }  # fmt: skip
     return [rule for rule, holds in rules.items() if not holds]

@@ -129,6 +129,11 @@ class Table:
             value = {}
         return Table(value, self._place_of(key), self._problems)
 
+    def named_tables(self, pattern: str) -> dict[str, "Table"]:
+        """Return the tables inside this one whose names match `pattern`."""
+        names = [key for key, value in self._content.items() if isinstance(value, dict)]
+        return {key: self.table(key) for key in names if re.fullmatch(pattern, key)}
+
     def tables(self, key: str) -> tuple["Table", ...]:
         """Return the tables of an array of tables; none when the key is absent."""
         value = self._value(key, [])

@@ -1,13 +1,16 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from imaging.errors import InferenceFailed
+from imaging.header import header_of
 from models.infer import LabelMaps, SeriesClasses, predict
 from models.package import read_package
 from models.runtime import Sessions
+from tests.builders import mr_series
 from tests.models.networks import CLASSIFICATION, SEGMENTATION, classifier, segmenter, write_package
 from tests.models.volumes import grid_of, oblique, volume_of
 
@@ -52,6 +55,20 @@ def test_activations(run, activation, expected):
     prediction = run(text, segmenter(), axial(voxels=np.full((20, 10, 10), 7.0)))
     assert isinstance(prediction, LabelMaps)
     np.testing.assert_allclose(prediction.probability, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("modality", "expected"), [("MR", 0.25), ("CT", 0.5)])
+def test_intensities_are_scaled_by_modality(run, modality, expected):
+    text = SEGMENTATION.replace('["MR"]', '["MR", "CT"]').replace(
+        "[inference]", '[input.intensity.CT]\nscaling = "range"\nupper = 8.0\n[inference]'
+    )
+    voxels = np.full((20, 10, 10), 4.0)
+    voxels[0, 0, 0] = 16.0
+    images = mr_series((20, 2, 2), Modality=modality)
+    volume = replace(axial(voxels=voxels), instances=tuple(map(header_of, images)))
+    prediction = run(text, segmenter(), volume)
+    assert isinstance(prediction, LabelMaps)
+    np.testing.assert_allclose(prediction.probability[0, 1], expected, atol=1e-6)
 
 
 def test_a_network_without_the_labels_channel_fails(run):

@@ -76,6 +76,8 @@ def test_every_problem_is_named_at_once(manifest_of):
         ('mode = "whole"', 'mode = "sliding_window"', "needs inference.patch"),
         ('mode = "whole"', 'mode = "whole"\ngate = "other"', "gate must be in model.uses"),
         ('"maximum"', '"range"\nlower = 5\nupper = 4', "upper must be above lower"),
+        ('"maximum"', '"maximum"\nCT = {scaling = "none"}', "not in needs.modalities"),
+        ('"maximum"', '"maximum"\nMR = {scaling = "range", lower = 5}', "must be above lower"),
         ('name = "bright-tissue"', 'name = "../up"', "model.name is not allowed"),
         ('source = "made in code"', 'source = "x"\nfile = "../../etc/passwd"', "model.file"),
     ],
