@@ -123,4 +123,17 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "该分析开始前，此检查又收到更多图像",
     ),
     "CANCELED_BY_USER": ("canceled on request", "已按要求取消"),
+    # Why a work item of another system waits
+    "INPUT_NOT_HERE": (
+        "images that the work item names are not here",
+        "工作项所指的图像不在本系统中",
+    ),
+    "INPUT_UNCLEAR": (
+        "the work item names {count} studies as input; exactly one is needed",
+        "工作项指定了 {count} 个检查作为输入；应恰好为一个",
+    ),
+    "INPUT_OF_ANOTHER_PATIENT": (
+        "the study that the work item names is of another patient ID",
+        "工作项所指的检查属于另一患者编号",
+    ),
 }

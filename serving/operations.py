@@ -1,11 +1,13 @@
 """What people and the node may ask of the work: schedule, hurry, analyse again, cancel."""
 
 from collections import defaultdict
+from contextlib import suppress
 
 import structlog
 
 from dicom_node.arrival import CompleteStudy
 from dicom_node.index import Index
+from dicom_node.records import StudyRow
 from dicom_node.routing import DEFAULT_PRIORITY, rule_for
 from imaging.errors import Conflict, NotFound
 from imaging.reasons import reason
@@ -73,16 +75,25 @@ class Operations:
         if self._open(study_uid):
             msg = "an analysis of this study is waiting or running already"
             raise Conflict(msg)
-        ticket = StudyTicket(
-            workitem_uid=f"{study_uid}-{study.content_digest[:_DIGEST_SHOWN]}-{len(known) + 1}",
-            study_uid=study_uid,
-            content_digest=study.content_digest,
-            completeness=study.completeness or "",
-            arrival_text=study.completeness_text,
-            short={},
-        )
-        self._start(ticket)
-        return self._workitem(ticket["workitem_uid"])
+        work_id = f"{study_uid}-{study.content_digest[:_DIGEST_SHOWN]}-{len(known) + 1}"
+        self._start(_again(study, study.content_digest, work_id))
+        return self._workitem(work_id)
+
+    def perform(self, workitem_uid: str, study_uid: str, priority: int) -> None:
+        """Analyse what is there of a study as a work item asks, or hurry the analysis that does.
+
+        Nothing happens while the study is still arriving or analysed for another reason.
+        """
+        item, study = self._journal.workitem(workitem_uid), self._index.study(study_uid)
+        digest = item.content_digest if item else study.content_digest
+        others = [each for each in self._open(study_uid) if each.workitem_uid != workitem_uid]
+        if digest is None or (item is None and (study.state == "receiving" or others)):
+            return
+        if item is None or not self._is_known(item):
+            self._start(_again(study, digest, workitem_uid), priority)
+        elif item.state == "SCHEDULED" and priority < item.priority:
+            with suppress(Conflict):  # it has begun meanwhile
+                self._hurry(workitem_uid, priority)
 
     def cancel(self, workitem_uid: str) -> Workitem:
         """Stop a waiting or running workitem before its next step."""
@@ -110,13 +121,7 @@ class Operations:
         """
         known = self._journal.workitems(study_uid=uid)
         workitem_uid = known[0].workitem_uid if known else uid
-        item = self._workitem(workitem_uid)
-        if not self._journal.prioritise(workitem_uid, priority):
-            msg = f"the workitem is {item.state} already"
-            raise Conflict(msg)
-        item = self._workitem(workitem_uid)
-        self._client.reorder(workitem_uid, place(item.priority, item.turn))
-        return item
+        return self._hurry(workitem_uid, priority)
 
     def deliver_again(
         self, *, study_uid: str | None = None, destination: str | None = None
@@ -159,14 +164,23 @@ class Operations:
         work_id = f"{study_uid}/assessment-{number}"
         self._client.start(FILE_ASSESSMENT, work_id, study_uid, priority=_AT_ONCE)
 
-    def _start(self, ticket: StudyTicket) -> None:
+    def _hurry(self, workitem_uid: str, priority: int) -> Workitem:
+        item = self._workitem(workitem_uid)
+        if not self._journal.prioritise(workitem_uid, priority):
+            msg = f"the workitem is {item.state} already"
+            raise Conflict(msg)
+        item = self._workitem(workitem_uid)
+        self._client.reorder(workitem_uid, place(item.priority, item.turn))
+        return item
+
+    def _start(self, ticket: StudyTicket, priority: int | None = None) -> None:
         work_id, study = ticket["workitem_uid"], self._index.study(ticket["study_uid"])
         rule = rule_for(self._settings.rules, traits_of(self._index, study.study_uid))
         self._journal.schedule(
             work_id,
             study_uid=study.study_uid,
             content_digest=ticket["content_digest"],
-            priority=rule.priority or study.priority or DEFAULT_PRIORITY,
+            priority=priority or rule.priority or study.priority or DEFAULT_PRIORITY,
             sender=study.sender,
         )
         item = self._workitem(work_id)
@@ -192,3 +206,15 @@ class Operations:
             msg = f"there is no workitem {workitem_uid}"
             raise NotFound(msg)
         return item
+
+
+def _again(study: StudyRow, digest: str, workitem_uid: str) -> StudyTicket:
+    """Return a ticket for what is there of a study."""
+    return StudyTicket(
+        workitem_uid=workitem_uid,
+        study_uid=study.study_uid,
+        content_digest=digest,
+        completeness=study.completeness or "",
+        arrival_text=study.completeness_text,
+        short={},
+    )

@@ -19,6 +19,8 @@ from serving.retention import Retention
 from serving.settings import Settings
 from serving.slots import Slots, open_slots
 from serving.ups.analyses import Analyses
+from serving.ups.fetching import Fetching
+from serving.ups.performer import Performer
 from serving.ups.worklist import Worklist
 
 _GIGABYTE = 1 << 30
@@ -95,6 +97,19 @@ class Parts:
         """Our analyses on the worklist."""
         title = self.settings.node.ae_title
         return Analyses(self.worklist, self.journal, self.index, ae_title=title)
+
+    @cached_property
+    def performer(self) -> Performer:
+        """What claims work items of other systems."""
+        peers, title = self.settings.peers, self.settings.node.ae_title
+        return Performer(
+            self.worklist,
+            self.analyses,
+            operations=self.operations,
+            index=self.index,
+            journal=self.journal,
+            fetching=Fetching(peers, ae_title=title, clock=time.time),
+        )
 
     @cached_property
     def retention(self) -> Retention:

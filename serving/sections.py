@@ -313,6 +313,20 @@ class DicomwebSettings(Section):
     max_request_gb: float = Field(50.0, gt=0, description="largest STOW-RS request")
 
 
+TaskCode = Annotated[str, Field(pattern=r"^[^^]+\^[^^]+$")]
+
+
+class WorklistSettings(Section):
+    """``[worklist]``: work items of other systems that Wetread performs."""
+
+    perform: bool = Field(default=True, description="claim work items that ask for what we do")
+    codes: tuple[TaskCode, ...] = Field(
+        ("110004^DCM",),
+        description="Scheduled Workitem Codes of these, as value^scheme, "
+        "beside names of models with scheme 99WETREAD",
+    )
+
+
 class StorageSettings(Section):
     """``[storage]``: the data folder."""
 

@@ -37,6 +37,7 @@ from serving.sections import (
     TlsSettings,
     UsableRule,
     WebSettings,
+    WorklistSettings,
 )
 
 WETREAD_VERSION = version("wetread")
@@ -63,6 +64,7 @@ class Settings(Section):
     delivery: DeliverySettings = DeliverySettings()
     web: WebSettings = WebSettings()
     dicomweb: DicomwebSettings = DicomwebSettings()
+    worklist: WorklistSettings = WorklistSettings()
     storage: StorageSettings = StorageSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()

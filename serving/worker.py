@@ -20,12 +20,14 @@ from serving.results import ResultStore
 from serving.settings import Settings
 from serving.slots import RETENTION_SLOT, StillHeld
 from serving.takeover import LOOK_S, Takeover
+from serving.ups.performer import Offer
 from serving.workflows import register
 
 P = ParamSpec("P")
 
 _log = structlog.get_logger(__name__)
 _LEAST_BYTES = 8 << 20
+_WORKLIST_S = 1.0
 _GUARD_S = 1.0  # less than a dead slot is left alone
 
 
@@ -102,7 +104,21 @@ def _launch(parts: Parts, slot: str) -> Worker:
     worker.launch()
     _log.info("working", slot=slot)
     _aside(_keep_house, parts)
+    if settings.worklist.perform:
+        _aside(_perform, parts)
     return worker
+
+
+def _perform(parts: Parts) -> None:
+    """Do what other systems ask for on the worklist."""
+    title, codes = parts.settings.node.ae_title, parts.settings.worklist.codes
+    while True:
+        try:
+            models = [package.manifest.name for package in parts.registry.packages()]
+            parts.performer.look(Offer(ae_title=title, task_codes=codes, models=models))
+        except Exception:  # noqa: BLE001 - whatever hinders it now may be gone the next time
+            _log.exception("worklist_fails")
+        time.sleep(_WORKLIST_S)
 
 
 def _keep_house(parts: Parts) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -69,6 +70,8 @@ def written(value: object) -> str:
             return f"`{value:g}`"
         case "":
             return "empty"
+        case tuple():
+            return f"`{json.dumps(value)}`"
         case _:
             return f"`{value}`"
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imaging.dicom_json import JsonDataset
-from imaging.errors import Conflict, InputError
+from imaging.errors import Conflict, InputError, NotFound
 from imaging.identity import is_uid
 from serving.dicomweb.accept import DICOM_JSON, media_type_of, require
 from serving.dicomweb.bodies import base_of
@@ -170,6 +170,8 @@ class Ups:
         except Conflict:
             self._analyses.catch_up()
             return _ruled(request, ENDED)
+        except NotFound:  # claimed, and about to be started
+            return _ruled(request, UNHEARD)
         self._analyses.catch_up()
         return _ruled(request, ACCEPTED)
 

@@ -11,7 +11,7 @@ from imaging.errors import Conflict, NotFound
 from imaging.identity import derived_uid
 from imaging.priority import HIGH, ROUTINE
 from serving.journal import Journal
-from serving.records import Workitem
+from serving.records import ANSWERS, Workitem
 from serving.ups import rules
 from serving.ups.dataset import code, date_time, one, sequence
 from serving.ups.states import State
@@ -76,18 +76,21 @@ class Analyses:
 
     def _move(self, uid: str, item: Workitem) -> None:
         """Take a step through every state between its own and that of its analysis."""
-        wanted = State(item.state)
+        results = self._journal.results(workitem_uid=item.workitem_uid)
+        answered = any(result.kind in ANSWERS for result in results)
         with self._worklist.changing(uid) as change:
+            wanted = _outcome_state(change.after, item, answered=answered)
             if change.after.state is State.SCHEDULED and wanted is not State.SCHEDULED:
                 change.set(state=State.IN_PROGRESS, transaction_uid=new_uid())
         with self._worklist.changing(uid) as change:
             step = change.after
             if wanted.final and step.state is State.IN_PROGRESS:
                 at = item.ended_at or self._worklist.clock()
-                content = rules.stamped({**step.content, **self._outcome(step, item)}, at)
+                outcome = self._outcome(step, item, wanted)
+                content = rules.stamped({**step.content, **outcome}, at)
                 change.set(state=wanted, content=content, ended_at=at)
 
-    def _outcome(self, step: Step, item: Workitem) -> JsonDataset:
+    def _outcome(self, step: Step, item: Workitem, wanted: State) -> JsonDataset:
         began, ended = item.started_at or item.ended_at or 0.0, item.ended_at or 0.0
         results = [
             stored
@@ -97,7 +100,7 @@ class Analyses:
         progress: JsonDataset = {}
         if item.reason_text:
             progress["00741006"] = one("ST", item.reason_text[:1024])
-        if item.state == State.CANCELED:
+        if wanted is State.CANCELED:
             why = code(item.reason_code, SCHEME, item.reason_text)
             progress[rules.CANCELED_AT] = one("DT", date_time(ended))
             progress["00741238"] = one("LT", item.reason_text)
@@ -140,6 +143,12 @@ def ups_uid(workitem_uid: str) -> str:
 def new_uid() -> str:
     """Return a UID that nobody can guess."""
     return f"2.25.{uuid.uuid4().int}"
+
+
+def _outcome_state(step: Step, item: Workitem, *, answered: bool) -> State:
+    """Return the state for an analysis; what others asked for is not done if no model read it."""
+    unread = item.state == State.COMPLETED and item.reason_code and not answered
+    return State.CANCELED if step.pushed and unread else State(item.state)
 
 
 def _described(item: Workitem, study: StudyRow) -> JsonDataset:

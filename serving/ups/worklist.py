@@ -39,6 +39,7 @@ class Narrowed:
     states: Sequence[str] = ()
     study_uids: Sequence[str] = ()
     patient_id: str = ""
+    pushed: bool = False  # only what other systems created
 
 
 class Worklist:
@@ -87,6 +88,7 @@ class Worklist:
             query = query.where(column.in_(choice)) if choice else query
         if wanted.patient_id:
             query = query.where(_steps.c.patient_id == wanted.patient_id)
+        query = query.where(_steps.c.pushed) if wanted.pushed else query
         query = query.order_by(_steps.c.created_at.desc(), _steps.c.ups_uid)
         with self._engine.connect() as db:
             for row in db.execution_options(yield_per=_AT_ONCE).execute(query):
