@@ -11,6 +11,7 @@ from dicom_node.group_commit import GroupCommit
 from dicom_node.lookup import Lookup
 from dicom_node.names import name_key, name_words
 from dicom_node.records import Added, Completion, SetAside, StoredInstance
+from dicom_node.saved_tables import saved_objects
 from dicom_node.schema import (
     events,
     instances,
@@ -226,7 +227,29 @@ class Index(Lookup):
             statement.returning(instances.c.instance_uid),
             [{"tenant": self.tenant, **asdict(o.record), **_size(o.header)} for o in ordered],
         )
-        return frozenset(new.scalars())
+        added = frozenset(new.scalars())
+        self._note_saved(connection, [o.record for o in ordered if o.record.instance_uid in added])
+        return added
+
+    def _note_saved(self, connection: sa.Connection, records: Sequence[StoredInstance]) -> None:
+        """Note what somebody said of images, so that a worker looks at it."""
+        rows = [
+            {
+                "tenant": self.tenant,
+                "instance_uid": record.instance_uid,
+                "study_uid": record.study_uid,
+                "series_uid": record.series_uid,
+                "sop_class_uid": record.sop_class_uid,
+                "sender": record.calling_ae,
+                "received_at": record.received_at,
+                "state": "new",
+                "matches": [],
+            }
+            for record in records
+            if record.origin == "received" and not record.is_content
+        ]
+        if rows:
+            connection.execute(self._insert_into(saved_objects).on_conflict_do_nothing(), rows)
 
     def _touch(self, connection: sa.Connection, offers: Sequence[_Offer]) -> None:
         received = [o for o in offers if o.record.origin == "received"]

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from dicom_node.archive import Archive
 from dicom_node.index import Index
+from dicom_node.saved_tables import saved_objects
 from dicom_node.schema import (
     instances,
     removals,
@@ -20,7 +21,7 @@ from dicom_node.schema import (
 )
 
 _AT_ONCE = 50
-_TABLES = (series_documents, requests, series, studies)
+_TABLES = (saved_objects, series_documents, requests, series, studies)
 
 
 class Removal:

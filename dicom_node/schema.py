@@ -310,6 +310,7 @@ assessments = sa.Table(
     _text("reader"),
     _time("at", nullable=False),
     sa.Column("undoes", sa.Text),
+    sa.Column("object_uid", sa.Text),  # what a reader saved, that the correction comes from
     sa.Column("current", sa.Boolean, nullable=False),  # the newest of its finding
     sa.Index("assessments_by_study", "tenant", "study_uid", "tracking_uid", "current"),
     sa.Index("assessments_by_time", "tenant", "at"),

@@ -2,8 +2,7 @@
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _REPORTS, _PRESENTATION_STATES = f"{_STORAGE}88.", f"{_STORAGE}11."  # key objects are reports
-SEGMENTATION = f"{_STORAGE}66.4"
-_SEGMENTATIONS = frozenset((SEGMENTATION, f"{_STORAGE}66.5", f"{_STORAGE}66.7"))
+_SEGMENTATIONS = frozenset(f"{_STORAGE}{number}" for number in ("66.4", "66.5", "66.7"))
 
 
 def is_report(sop_class_uid: str) -> bool:
@@ -11,10 +10,15 @@ def is_report(sop_class_uid: str) -> bool:
     return sop_class_uid.startswith(_REPORTS)
 
 
+def is_segmentation(sop_class_uid: str) -> bool:
+    """Whether instances of a class are segmentations of any kind."""
+    return sop_class_uid in _SEGMENTATIONS
+
+
 def is_annotation(sop_class_uid: str) -> bool:
     """Whether a class is that of reports, segmentations or presentation states."""
     return (
         is_report(sop_class_uid)
         or sop_class_uid.startswith(_PRESENTATION_STATES)
-        or sop_class_uid in _SEGMENTATIONS
+        or is_segmentation(sop_class_uid)
     )

@@ -35,6 +35,7 @@ TITLE = Code("AI_ASSESSMENT", SCHEME, "Assessment of AI results")
 _OF_FINDING = Code("FINDING_ASSESSMENT", SCHEME, "Assessment of a finding")
 _ASSESSED = Code("ASSESSED_OBJECT", SCHEME, "Assessed object")
 _VERDICT = Code("ASSESSMENT", SCHEME, "Assessment")
+_CORRECTED = Code("CORRECTED_OBJECT", SCHEME, "Object as the reader saved it")
 _REASON = Code("REASON", SCHEME, "Reason")
 _INSTEAD = Code("CORRECTED_FINDING", SCHEME, "Corrected finding")
 _COMMENT = Code("121106", "DCM", "Comment")
@@ -52,7 +53,10 @@ _CONTEXT = RelationshipTypeValues.HAS_OBS_CONTEXT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """One finding and what a reader thinks of it; `assessed` is the object that states it."""
+    """One finding and what a reader thinks of it; `assessed` is the object that states it.
+
+    `saved` is the reader's own object that a correction comes from.
+    """
 
     assessed: ObjectRef
     tracking_id: str
@@ -65,6 +69,7 @@ class Judgement:
     comment: str = ""
     instead: Code | None = None
     measured: tuple[Measurement, ...] = ()
+    saved: ObjectRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +93,9 @@ def assessment_document(
         algorithm=None,
         wetread_version=wetread_version,
     )
-    assessed = dict.fromkeys(judgement.assessed for judgement in assessment.judgements)
+    named = (ref for each in assessment.judgements for ref in (each.assessed, each.saved))
     made = EnhancedSR(
-        evidence=[stand_in(ref) for ref in assessed],
+        evidence=[stand_in(ref) for ref in dict.fromkeys(named) if ref],
         content=_content(assessment, source),
         series_instance_uid=stamp.series_uid,
         series_number=stamp.kind.value,
@@ -144,16 +149,13 @@ def _judged(judgement: Judgement, source: Dataset) -> ContainerContentItem:
             coded(_TRACKING_ID), words(judgement.tracking_id), relationship_type=_CONTEXT
         ),
         UIDRefContentItem(coded(_TRACKING_UID), judgement.tracking_uid, relationship_type=_CONTEXT),
-        CompositeContentItem(
-            coded(_ASSESSED),
-            judgement.assessed.sop_class_uid,
-            judgement.assessed.instance_uid,
-            relationship_type=_CONTAINS,
-        ),
+        _object(_ASSESSED, judgement.assessed),
         _code(_FINDING, judgement.concept),
         _code(_VERDICT, Code(judgement.verdict.name, SCHEME, judgement.verdict.value)),
         DateTimeContentItem(coded(_TIME), DT(f"{at:%Y%m%d%H%M%S}"), relationship_type=_CONTAINS),
     ]
+    if judgement.saved:
+        items.append(_object(_CORRECTED, judgement.saved))
     if judgement.reason:
         items.append(_code(_REASON, Code(judgement.reason.name, SCHEME, judgement.reason.value)))
     if judgement.instead:
@@ -170,6 +172,12 @@ def _judged(judgement: Judgement, source: Dataset) -> ContainerContentItem:
         )
     container.ContentSequence = ContentSequence(items)
     return container
+
+
+def _object(name: Code, ref: ObjectRef) -> CompositeContentItem:
+    return CompositeContentItem(
+        coded(name), ref.sop_class_uid, ref.instance_uid, relationship_type=_CONTAINS
+    )
 
 
 def _code(name: Code, value: Code) -> CodeContentItem:

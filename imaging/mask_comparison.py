@@ -1,11 +1,18 @@
-"""How far two segmentations of the same images agree: which segments mean the same, Dice, sizes."""
+"""How far two segmentations of the same images agree: Dice and sizes, or why it cannot be said."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from pydicom import Dataset
+
+from imaging.attributes import Vector, items, text, vector
 from imaging.errors import ObjectInvalid
 from imaging.findings import Mask
+from imaging.reasons import Reason, reason
 from imaging.seg_masks import SegmentMasks
+
+_CLOSE = 1e-3  # of direction cosines, and mm of a pixel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,46 +34,63 @@ class Overlap:
         return self.theirs / self.ours if self.ours else None
 
 
-def matching(ours: SegmentMasks, theirs: SegmentMasks) -> Mapping[int, int]:
-    """Return their segment for each of ours: the same tracking UID, else the same label.
-
-    Editors often lose tracking UIDs and keep labels; a label that is there twice tells nothing.
-    """
-    found: dict[int, int] = {}
-    for number, mine in ours.segments.items():
-        tracked = [
-            n for n, s in theirs.segments.items() if s.tracking_uid == mine.tracking_uid != ""
-        ]
-        labelled = [n for n, s in theirs.segments.items() if _same(s.label, mine.label)]
-        for candidates in (tracked, labelled):
-            if len(candidates) == 1:
-                found[number] = candidates[0]
-                break
-    return found
-
-
 def overlap(
     ours: SegmentMasks, theirs: SegmentMasks, *, segment: int, as_segment: int
-) -> Overlap | None:
-    """Compare one segment with theirs; ``None`` when they lie on other images or cannot be read.
+) -> Overlap | Reason:
+    """Compare one segment with theirs, pixel by pixel, or say why they cannot be compared.
 
     An image that only one of them covers is empty in the other.
     """
+    if why := _hindrance(ours.dataset, theirs.dataset):
+        return why
     ours_on, theirs_on = ours.images(segment), theirs.images(as_segment)
-    if ours_on and theirs_on and not ours_on & theirs_on:
-        return None
+    if not theirs_on or (ours_on and not ours_on & theirs_on):
+        return reason("SAVED_OTHER_IMAGES")
     try:
         counts = [
             _count(_mask(ours, key, segment), _mask(theirs, key, as_segment))
             for key in ours_on | theirs_on
         ]
-    except ObjectInvalid:
-        return None
+    except ObjectInvalid as error:
+        return reason("SAVED_UNREADABLE", detail=str(error))
     return Overlap(
         ours=sum(c.ours for c in counts),
         theirs=sum(c.theirs for c in counts),
         both=sum(c.both for c in counts),
     )
+
+
+def _hindrance(ours: Dataset, theirs: Dataset) -> Reason | None:
+    """Return why two objects cannot be compared; what one of them does not say is no reason."""
+    if theirs.get("SegmentationType") != "BINARY":
+        return reason("SAVED_NOT_BINARY")
+    frames = [text(ds, "FrameOfReferenceUID") for ds in (ours, theirs)]
+    if all(frames) and frames[0] != frames[1]:
+        return reason("SAVED_OTHER_FRAME")
+    sizes = [(ds.get("Rows"), ds.get("Columns")) for ds in (ours, theirs)]
+    if sizes[0] != sizes[1] or not all(_agree(*each) for each in _geometry(ours, theirs)):
+        return reason("SAVED_OTHER_GRID")
+    return None
+
+
+def _geometry(ours: Dataset, theirs: Dataset) -> Iterator[tuple[Vector | None, Vector | None]]:
+    for group, keyword in (
+        ("PlaneOrientationSequence", "ImageOrientationPatient"),
+        ("PixelMeasuresSequence", "PixelSpacing"),
+    ):
+        mine, their = (_shared(ds, group, keyword) for ds in (ours, theirs))
+        yield mine, their
+
+
+def _shared(ds: Dataset, group: str, keyword: str) -> Vector | None:
+    for place in items(ds, "SharedFunctionalGroupsSequence"):
+        for item in items(place, group):
+            return vector(item, keyword)
+    return None
+
+
+def _agree(mine: Vector | None, their: Vector | None) -> bool:
+    return mine is None or their is None or bool(np.allclose(mine, their, atol=_CLOSE))
 
 
 def _count(mine: Mask | None, their: Mask | None) -> Overlap:
@@ -83,7 +107,3 @@ def _count(mine: Mask | None, their: Mask | None) -> Overlap:
 
 def _mask(masks: SegmentMasks, key: str, segment: int) -> Mask | None:
     return next((mask for number, mask in masks.on(key) if number == segment), None)
-
-
-def _same(label: str, other: str) -> bool:
-    return label.strip().casefold() == other.strip().casefold() != ""

@@ -23,10 +23,11 @@ _BITS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentName:
-    """What a segment is called, its tracking UID if it has one, and its colour (sRGB)."""
+    """What a segment is called and coded as, its tracking UID if any, and its colour (sRGB)."""
 
     label: str
     tracking_uid: str
+    code: tuple[str, str]  # value, scheme
     colour: Colour
 
 
@@ -43,6 +44,7 @@ class SegmentMasks:
             int(item.SegmentNumber): SegmentName(
                 label=str(item.get("SegmentLabel") or ""),
                 tracking_uid=str(item.get("TrackingUID") or ""),
+                code=_code(item),
                 colour=_colour(item.get("RecommendedDisplayCIELabValue")),
             )
             for item in self.dataset.get("SegmentSequence") or ()
@@ -73,6 +75,11 @@ class SegmentMasks:
         return frozenset(
             key for key, there in self._frames.items() if segment in {n for _, n in there}
         )
+
+    @property
+    def image_keys(self) -> frozenset[str]:
+        """The images on which there is any frame."""
+        return frozenset(self._frames)
 
     @cached_property
     def _frames(self) -> Mapping[str, list[tuple[int, int]]]:
@@ -108,6 +115,12 @@ class SegmentMasks:
             raise ObjectInvalid(msg)
         mask: Mask = bits.reshape(rows, columns).astype(np.bool_)
         return mask
+
+
+def _code(item: Dataset) -> tuple[str, str]:
+    for code in item.get("SegmentedPropertyTypeCodeSequence") or ():
+        return str(code.get("CodeValue") or ""), str(code.get("CodingSchemeDesignator") or "")
+    return "", ""
 
 
 def _colour(value: Sequence[int] | None) -> Colour:

@@ -118,6 +118,36 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "PACS 将该检查列出 {count} 次，分属不同患者",
     ),
     "OBJECT_INVALID": ("the object breaks a check: {detail}", "对象未通过检查：{detail}"),
+    # Why what a reader saved corrects nothing
+    "SAVED_AMBIGUOUS": (
+        "it may be about several findings, or several parts of it about one",
+        "其可能对应多个所见，或其中多处对应同一所见",
+    ),
+    "SAVED_NOT_BINARY": (
+        "only binary segmentations can be compared",
+        "仅能比较二值分割",
+    ),
+    "SAVED_NOTHING": (
+        "it holds no measurement or outline of the finding that could be compared",
+        "其中没有可与该所见比较的测量值或轮廓",
+    ),
+    "SAVED_OLDER": (
+        "a later save corrects this finding already",
+        "该所见已由更晚保存的对象更正",
+    ),
+    "SAVED_OTHER_FRAME": (
+        "it has another frame of reference than our result",
+        "其参考坐标系与我方结果不同",
+    ),
+    "SAVED_OTHER_GRID": (
+        "its pixels lie on another grid than ours",
+        "其像素网格与我方结果不同",
+    ),
+    "SAVED_OTHER_IMAGES": (
+        "it lies on other images than our result, or does not say on which",
+        "其所在图像与我方结果不同，或未说明所在图像",
+    ),
+    "SAVED_UNREADABLE": ("it cannot be read: {detail}", "无法读取：{detail}"),
     "OVERTAKEN": (
         "more images of the study arrived before this analysis began",
         "该分析开始前，此检查又收到更多图像",

@@ -11,6 +11,7 @@ from serving.assessments import AssessmentRecord, AssessmentRequest, Assessments
 from serving.current_user import CurrentUser, User
 from serving.journal import Journal
 from serving.operations import Operations
+from serving.saved_objects import SavedObject, SavedObjects
 
 router = APIRouter(prefix="/api/studies/{study_uid}/assessments", tags=["assessments"])
 
@@ -46,7 +47,13 @@ def _desk(request: Request, journal: JournalDep, operations: OperationsDep) -> D
     return Desk(journal=journal, assessments=assessments, operations=operations)
 
 
+def _saved(request: Request) -> SavedObjects:
+    saved: SavedObjects = request.app.state.saved
+    return saved
+
+
 DeskDep = Annotated[Desk, Depends(_desk)]
+SavedDep = Annotated[SavedObjects, Depends(_saved)]
 
 
 @router.get("", responses={404: PROBLEM})
@@ -54,6 +61,13 @@ def list_assessments(study_uid: str, views: Views, desk: DeskDep) -> list[Assess
     """List every assessment of a study, newest first; `current` ones hold."""
     views.detail(study_uid)
     return list(desk.assessments.history(study_uid))
+
+
+@router.get("/saved", responses={404: PROBLEM})
+def list_saved(study_uid: str, views: Views, saved: SavedDep) -> list[SavedObject]:
+    """List what others saved into a study, newest first, and what it makes of our findings."""
+    views.detail(study_uid)
+    return list(saved.of_study(study_uid))
 
 
 @router.post("", status_code=201, responses={404: PROBLEM, 409: PROBLEM})

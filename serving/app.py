@@ -17,6 +17,7 @@ from serving.metrics import exposition
 from serving.operations import Operations
 from serving.problems import answer_errors
 from serving.room import pages
+from serving.saved_objects import SavedObjects
 from serving.settings import WETREAD_VERSION
 from serving.study_view import StudyViews
 
@@ -41,12 +42,16 @@ def build(
     app.state.index, app.state.archive = index, archive
     app.state.journal, app.state.operations, app.state.registry = journal, operations, registry
     app.state.assessments = Assessments(index.engine, tenant=index.tenant, clock=time.time)
+    app.state.saved = SavedObjects(
+        index.engine, app.state.assessments, tenant=index.tenant, clock=time.time
+    )
     app.state.room = pages.furnished(
         index=index,
         archive=archive,
         journal=journal,
         registry=registry,
         assessments=app.state.assessments,
+        saved=app.state.saved,
     )
     app.include_router(api.router)
     app.include_router(api_assessments.router)

@@ -1,6 +1,7 @@
 """Assessments into the study: from rows to a document, kept and delivered like any result."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pydicom import Dataset
@@ -51,7 +52,9 @@ class AssessmentWriter:
         newest = max((record for _, record, _ in stated), key=lambda record: record.id)
         document = assessment_document(
             Assessment(
-                judgements=tuple(_judgement(f, r, of) for f, r, of in stated),
+                judgements=tuple(
+                    replace(_judgement(f, r, of), saved=self._saved(r)) for f, r, of in stated
+                ),
                 result_key=derived_uid("assessment", study_uid, newest.action, str(newest.id)),
                 created=datetime.fromtimestamp(newest.at, UTC),
                 predecessors=tuple(_reference(r) for r in self._valid(study_uid, "ASSESSMENT")),
@@ -87,6 +90,18 @@ class AssessmentWriter:
             for result in self._journal.results(study_uid=study_uid)
             if result.kind == kind and result.state == "valid" and not result.superseded_by
         ]
+
+    def _saved(self, record: AssessmentRecord) -> ObjectRef | None:
+        """Return the object that a correction comes from."""
+        stored = self._index.instance(record.object_uid) if record.object_uid else None
+        if stored is None:
+            return None
+        return ObjectRef(
+            sop_class_uid=stored.sop_class_uid,
+            instance_uid=stored.instance_uid,
+            series_uid=stored.series_uid,
+            study_uid=stored.study_uid,
+        )
 
     def _source(self, study_uid: str) -> Dataset:
         images = (i for i in self._index.instances_of(study_uid) if i.is_content)

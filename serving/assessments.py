@@ -36,6 +36,7 @@ _SAID = {
     "comment",
     "instead",
     "measured",
+    "object_uid",
 }
 
 
@@ -56,6 +57,9 @@ class AssessmentRecord(Record):
     reader: str = Field(examples=["local"])
     at: float = TIME
     undoes: str | None = Field(None, examples=["0d9c"])
+    object_uid: str | None = Field(
+        None, description="the saved object that a correction comes from", examples=["1.2.3.4"]
+    )
     current: bool
 
 
@@ -146,11 +150,12 @@ class Assessments(Rows):
                 "instead": _instead(finding, wanted.instead),
                 "measured": _measured(finding, wanted.measured),
                 "undoes": None,
+                "object_uid": None,
             }
             for finding in chosen
         ]
         with schema.writing(self._engine) as db:
-            return self._add(db, study_uid, rows, reader=reader, text=wanted.verdict.value)
+            return self.add(db, study_uid, rows, reader=reader, text=wanted.verdict.value)
 
     def undo(self, study_uid: str, action: str, *, reader: str) -> tuple[AssessmentRecord, ...]:
         """Give the findings of an action the verdict back that they had before it.
@@ -172,7 +177,7 @@ class Assessments(Rows):
             if not rows:
                 msg = "the findings were assessed again since"
                 raise Conflict(msg)
-            return self._add(db, study_uid, rows, reader=reader, text="undone")
+            return self.add(db, study_uid, rows, reader=reader, text="undone")
 
     def history(self, study_uid: str) -> tuple[AssessmentRecord, ...]:
         """Return every assessment of a study, newest first."""
@@ -205,7 +210,7 @@ class Assessments(Rows):
         rows = db.execute(query.order_by(table.c.id.desc()))
         return tuple(AssessmentRecord.model_validate(row) for row in rows)
 
-    def _add(
+    def add(
         self,
         db: Connection,
         study_uid: str,
@@ -214,6 +219,7 @@ class Assessments(Rows):
         reader: str,
         text: str,
     ) -> tuple[AssessmentRecord, ...]:
+        """Add rows to the history of their findings, within a transaction."""
         table, action = schema.assessments, uuid.uuid4().hex
         shared = {"study_uid": study_uid, "action": action, "reader": reader}
         uids = [row["tracking_uid"] for row in rows]
@@ -259,6 +265,7 @@ def _measured(finding: FindingRecord, values: Sequence[Measured]) -> list[dict[s
 def _restored(undone: AssessmentRecord, history: Sequence[AssessmentRecord]) -> dict[str, Any]:
     """Return the row that says again what was said before `undone`; `history` is newest first."""
     same = (r for r in history if r.tracking_uid == undone.tracking_uid and r.id < undone.id)
-    none = {"verdict": Verdict.WITHDRAWN, "reason": "", "comment": "", "instead": None}
-    before = next(same, undone.model_copy(update={**none, "measured": ()}))
+    none: dict[str, object] = {"verdict": Verdict.WITHDRAWN, "reason": "", "comment": ""}
+    none |= {"instead": None, "measured": (), "object_uid": None}
+    before = next(same, undone.model_copy(update=none))
     return before.model_dump(mode="json", include=_SAID) | {"undoes": undone.action}

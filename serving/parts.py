@@ -16,6 +16,7 @@ from serving.engine import Client
 from serving.journal import Journal
 from serving.operations import Operations
 from serving.retention import Retention
+from serving.saved_objects import SavedObjects
 from serving.settings import Settings
 from serving.slots import Slots, open_slots
 from serving.ups.analyses import Analyses
@@ -64,6 +65,13 @@ class Parts:
     def assessments(self) -> Assessments:
         """The memory of what readers think."""
         return Assessments(self.index.engine, tenant=self.settings.tenant, clock=time.time)
+
+    @cached_property
+    def saved(self) -> SavedObjects:
+        """The memory of what others saved into studies."""
+        return SavedObjects(
+            self.index.engine, self.assessments, tenant=self.settings.tenant, clock=time.time
+        )
 
     @cached_property
     def transactions(self) -> Transactions:

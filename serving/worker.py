@@ -16,6 +16,7 @@ from serving.courier import Courier
 from serving.engine import MAX_RECOVERIES, Worker, leave
 from serving.lookout import Lookout
 from serving.parts import Parts
+from serving.recognising import Recogniser
 from serving.results import ResultStore
 from serving.settings import Settings
 from serving.slots import RETENTION_SLOT, StillHeld
@@ -51,6 +52,17 @@ def build_writer(parts: Parts) -> AssessmentWriter:
         journal=parts.journal,
         assessments=parts.assessments,
         results=_result_store(parts),
+    )
+
+
+def build_recogniser(parts: Parts) -> Recogniser:
+    """Return what recognises the objects that readers save, on these parts."""
+    return Recogniser(
+        index=parts.index,
+        archive=parts.archive,
+        journal=parts.journal,
+        saved=parts.saved,
+        operations=parts.operations,
     )
 
 
@@ -104,6 +116,7 @@ def _launch(parts: Parts, slot: str) -> Worker:
     worker.launch()
     _log.info("working", slot=slot)
     _aside(_keep_house, parts)
+    _aside(_recognise, build_recogniser(parts))
     if settings.worklist.perform:
         _aside(_perform, parts)
     return worker
@@ -133,6 +146,16 @@ def _keep_house(parts: Parts) -> None:
         except Exception:  # noqa: BLE001 - whatever hinders it now may be gone the next time
             _log.exception("retention_fails")
         time.sleep(every_s)
+
+
+def _recognise(recogniser: Recogniser) -> None:
+    """Look at what readers save, until the process ends."""
+    while True:
+        try:
+            recogniser.look()
+        except Exception:  # noqa: BLE001 - whatever hinders it now may be gone the next time
+            _log.exception("recognising_fails")
+        time.sleep(LOOK_S)
 
 
 def _aside(function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

@@ -13,6 +13,7 @@ COOKIE = "wetread-language"
 _KINDS = {
     "SEG": "segmentation (SEG)",
     "SR": "structured report (SR)",
+    "PR": "presentation state (PR)",
     "KEY_IMAGE": "key image",
     "NOTICE": "notice: not analysed",
     "ASSESSMENT": "readers' assessment (SR)",

@@ -28,6 +28,7 @@ from serving.room.language import COOKIE, Words, chosen, number
 from serving.room.pictures import SIZES, Pictures, Wish, overlays_of
 from serving.room.study import StudyPages
 from serving.room.worklist import STATES, AiState, Wanted, Worklist
+from serving.saved_objects import SavedObjects
 from serving.settings import WETREAD_VERSION
 
 STATIC = Path(__file__).parent / "static"
@@ -68,6 +69,7 @@ def furnished(
     journal: Journal,
     registry: Registry,
     assessments: Assessments,
+    saved: SavedObjects,
 ) -> Room:
     """Return the reading room on these parts."""
     pictures = Pictures(index, archive)
@@ -83,6 +85,7 @@ def furnished(
             journal=journal,
             registry=registry,
             assessments=assessments,
+            saved=saved,
             pictures=pictures,
         ),
         templates=_templates(),

@@ -1,16 +1,13 @@
 """Everything the page of one study shows, put together."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
-from pydicom.uid import SegmentationStorage
 
 from dicom_node.index import Index
 from dicom_node.schema import studies
-from imaging.codes import VOLUME
 from imaging.errors import InputError, NotFound
-from imaging.mask_comparison import Overlap, matching, overlap
 from imaging.seg_masks import SegmentMasks
 from imaging.windows import Preset, presets_of
 from models.manifest import Manifest
@@ -21,17 +18,16 @@ from serving.records import (
     DecisionRecord,
     Delivery,
     FindingRecord,
-    MeasurementRecord,
     Result,
     Workitem,
 )
 from serving.room.pictures import Pictures, Slices, default_window, overlays_of
 from serving.room.prior import Change, EarlierFinding, changes
 from serving.room.worklist import Line, Worklist
+from serving.saved_objects import SavedMatch, SavedObject, SavedObjects
 from serving.study_view import SeriesView, StudyDetail, StudyViews
 
 _PRIORS_LOOKED_AT = 20
-_SEGMENTATION = SegmentationStorage
 _EVIDENCE_SHOWN = 6
 
 
@@ -56,22 +52,13 @@ class FindingCard:
     evidence: tuple[int, ...]
     changes: tuple[Change, ...]
     assessment: AssessmentRecord | None
-    edits: tuple["Edit", ...] = ()
+    saved: tuple[SavedMatch, ...] = ()
 
     @property
     def calibration(self) -> str:
         """How probabilities were calibrated; empty when they were not."""
         figures = self.model.evaluation if self.model else {}
         return next((text for key, text in figures.items() if key.lower() == "calibration"), "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
-    """The finding's segment as somebody else saved it into the study; `volume` in its unit."""
-
-    instance_uid: str
-    overlap: Overlap
-    volume: MeasurementRecord | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +83,7 @@ class StudyPage:
     deliveries: tuple[Delivery, ...]
     workitems: tuple[Workitem, ...]
     history: tuple[AssessmentRecord, ...]
+    saved: tuple[SavedObject, ...]
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -113,10 +101,12 @@ class StudyPages:
         journal: Journal,
         registry: Registry,
         assessments: Assessments,
+        saved: SavedObjects,
         pictures: Pictures,
     ) -> None:
         self._index, self._journal, self._assessments = index, journal, assessments
         self._registry, self._pictures = registry, pictures
+        self._saved = saved
         self._worklist, self._views = Worklist(index), StudyViews(index, journal)
 
     def page(self, study_uid: str, *, now: float, series_uid: str = "") -> StudyPage:
@@ -142,12 +132,17 @@ class StudyPages:
         earlier = self._earlier(line)
         history = self._assessments.history(study_uid)
         said = {r.tracking_uid: r for r in history if r.current and r.verdict != "withdrawn"}
+        saved = self._saved.of_study(study_uid)
         return StudyPage(
             line=line,
             series=rows,
             shown=self._shown(study_uid, rows, wanted),
             cards=tuple(
-                replace(self._card(detail, f, earlier), assessment=said.get(f.tracking_uid))
+                replace(
+                    self._card(detail, f, earlier),
+                    assessment=said.get(f.tracking_uid),
+                    saved=_matches(saved, f.tracking_uid),
+                )
                 for f in line.findings
             ),
             overlays=overlays_of(detail.results),
@@ -155,6 +150,7 @@ class StudyPages:
             deliveries=detail.deliveries,
             workitems=detail.workitems,
             history=history,
+            saved=saved,
         )
 
     def _has_pixels(self, series: SeriesView) -> bool:
@@ -198,7 +194,6 @@ class StudyPages:
             evidence=self._evidence(study, finding, slices),
             changes=changes(finding, earlier),
             assessment=None,
-            edits=tuple(self._edits(study, finding)),
         )
 
     def _evidence(
@@ -213,24 +208,6 @@ class StudyPages:
             places = [n for n, h in enumerate(slices.headers) if h.instance_uid in uids]
         step = max(1, len(places) // _EVIDENCE_SHOWN)
         return tuple(places[step // 2 :: step][:_EVIDENCE_SHOWN])
-
-    def _edits(self, study: StudyDetail, finding: FindingRecord) -> Iterator[Edit]:
-        """Yield what others' segmentations in the study make of the finding's segment."""
-        ours, number = self._segmentation(study, finding), finding.segment_number
-        if ours is None or number is None:
-            return
-        for instance in self._index.instances_of(study.study_uid):
-            if instance.origin == "result" or instance.sop_class_uid != _SEGMENTATION:
-                continue
-            theirs = self._pictures.masks(instance.instance_uid)
-            same = matching(ours, theirs).get(number) if theirs else None
-            found = theirs and same and overlap(ours, theirs, segment=number, as_segment=same)
-            if found:
-                yield Edit(
-                    instance_uid=instance.instance_uid,
-                    overlap=found,
-                    volume=_scaled(finding, found.ratio),
-                )
 
     def _segmentation(self, study: StudyDetail, finding: FindingRecord) -> SegmentMasks | None:
         """Return the masks of the segmentation that the finding is in."""
@@ -269,9 +246,6 @@ class StudyPages:
         )
 
 
-def _scaled(finding: FindingRecord, ratio: float | None) -> MeasurementRecord | None:
-    """Return the finding's volume times `ratio`."""
-    volume = next((m for m in finding.measurements if m.name == VOLUME.meaning), None)
-    if volume is None or ratio is None:
-        return None
-    return volume.model_copy(update={"value": volume.value * ratio})
+def _matches(saved: Sequence[SavedObject], tracking_uid: str) -> tuple[SavedMatch, ...]:
+    """Return what was saved of a finding, newest first."""
+    return tuple(m for each in saved for m in each.matches if m.tracking_uid == tracking_uid)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serving.worker import build_recogniser
 from tests.serving.bench import MODEL, mr
 from tests.serving.test_api import Web, close, study_of
 
@@ -129,7 +130,7 @@ def test_the_prior_stands_beside_todays_value(pages: Web):
 
 
 def test_a_segmentation_saved_by_a_viewer_stands_beside_ours(pages: Web):
-    """Half of the outlined slices were erased; the reader may take the new volume."""
+    """Half of the outlined slices were erased: that is a correction, once a worker has looked."""
     bench, study = pages.bench, study_of(pages.bench)
     (found,) = bench.journal.findings(study)
     edited = bench.dataset(bench.results(study)["SEG"])
@@ -141,12 +142,14 @@ def test_a_segmentation_saved_by_a_viewer_stands_beside_ours(pages: Web):
     edited.PixelData = np.packbits(kept.ravel(), bitorder="little").tobytes()
     edited.SOPInstanceUID = edited.file_meta.MediaStorageSOPInstanceUID = "1.2.3.44"
     edited.SeriesInstanceUID, edited.SeriesNumber = "1.2.3.4", 99
+    edited.Manufacturer = "Viewer"
     for segment in edited.SegmentSequence:
         del segment.TrackingUID, segment.TrackingID
     bench.receive([edited], sender="VIEWER")
-    close(bench, study)
+    assert "not looked at yet" in text_of(pages, f"/studies/{study}")
+    build_recogniser(bench.parts).look()
     page = text_of(pages, f"/studies/{study}")
     left = kept.sum() / pixels.sum()
     assert f"Dice {2 * left / (1 + left):.3f}" in page
     assert f"{found.measurements[0].value * left:.3g} ml" in page
-    assert "Take as correction" in page
+    assert "by a saved object" in page
