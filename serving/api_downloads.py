@@ -1,4 +1,4 @@
-"""REST under /api for what leaves as a file: a study's findings as FHIR, and result objects."""
+"""REST under /api for what leaves as a file: findings as FHIR and on paper, and result objects."""
 
 import json
 
@@ -8,9 +8,13 @@ from fastapi.responses import FileResponse, Response
 from dicom_node.archive import Archive
 from dicom_node.index import Index
 from imaging.errors import NotFound
+from imaging.sentences import Language
 from serving.api import PROBLEM, JournalDep, Views
 from serving.assessments import Assessments
 from serving.fhir import bundle
+from serving.room.language import Words
+from serving.room.pages import Room
+from serving.room.printed import Printer
 
 router = APIRouter(prefix="/api/studies/{study_uid}", tags=["downloads"])
 
@@ -37,6 +41,23 @@ def fhir(study_uid: str, request: Request, views: Views, *, journal: JournalDep)
         json.dumps(body, ensure_ascii=False),
         media_type="application/fhir+json",
         headers={"Content-Disposition": f'attachment; filename="{study_uid}.fhir.json"'},
+    )
+
+
+@router.get(
+    "/report.pdf",
+    response_class=Response,
+    responses={200: {"content": {"application/pdf": {}}}, 404: PROBLEM},
+)
+def report(study_uid: str, request: Request, lang: Language = "en") -> Response:
+    """Return the findings as a PDF for people, in English or Chinese."""
+    room: Room = request.app.state.room
+    now = room.clock()
+    printer = Printer(words=Words(lang), pictures=room.pictures, now=now)
+    return Response(
+        printer.pdf(room.studies.page(study_uid, now=now)),
+        media_type="application/pdf",
+        headers={"Content-Disposition": f'inline; filename="{study_uid}.pdf"'},
     )
 
 
