@@ -10,6 +10,8 @@ class UpsTables:
     """What the worklist consists of."""
 
     steps: sa.Table
+    subscriptions: sa.Table
+    reports: sa.Table
 
 
 def ups_tables(metadata: sa.MetaData) -> UpsTables:
@@ -35,7 +37,27 @@ def ups_tables(metadata: sa.MetaData) -> UpsTables:
             sa.Index("ups_by_analysis", "tenant", "workitem_uid"),
             sa.Index("ups_by_time", "tenant", "created_at"),
             sa.Index("ups_by_end", "tenant", "ended_at"),
-        )
+        ),
+        subscriptions=sa.Table(
+            "ups_subscriptions",
+            metadata,
+            _tenant(),
+            _text("ae_title", key=True),
+            _text("ups_uid", key=True),  # of one step, or that of all
+            sa.Column("wanted", sa.Boolean, nullable=False),  # not: left out of all
+            sa.Column("keys", sa.JSON, nullable=False),  # what a step of all must match
+            sa.Column("suspended_at", sa.Float(53)),  # later steps are left out
+            sa.Index("ups_subscriptions_by_step", "tenant", "ups_uid"),
+        ),
+        reports=sa.Table(
+            "ups_reports",
+            metadata,
+            sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+            sa.Column("tenant", sa.String(64), nullable=False, server_default="default"),
+            _text("ae_title"),  # who is to be told
+            sa.Column("content", sa.JSON, nullable=False),
+            sa.Index("ups_reports_by_reader", "tenant", "ae_title", "id"),
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from serving.slots import Slots, open_slots
 from serving.ups.analyses import Analyses
 from serving.ups.fetching import Fetching
 from serving.ups.performer import Performer
+from serving.ups.subscriptions import Subscriptions
 from serving.ups.worklist import Worklist
 
 _GIGABYTE = 1 << 30
@@ -98,7 +99,17 @@ class Parts:
     @cached_property
     def worklist(self) -> Worklist:
         """The memory of the worklist."""
-        return Worklist(self.index.engine, tenant=self.settings.tenant, clock=time.time)
+        return Worklist(
+            self.index.engine,
+            tenant=self.settings.tenant,
+            clock=time.time,
+            subscriptions=self.subscriptions,
+        )
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions:
+        """Who watches the worklist."""
+        return Subscriptions(self.index.engine, tenant=self.settings.tenant, clock=time.time)
 
     @cached_property
     def analyses(self) -> Analyses:

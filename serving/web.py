@@ -44,8 +44,8 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        root = "/" + f"{scope['path']}//".split("/", 2)[1] if scope["type"] == "http" else ""
-        if root in self.others:
+        root = "/" + f"{scope.get('path', '')}//".split("/", 2)[1]
+        if root in self.others and (scope["type"] == "http" or root == DICOMWEB):
             await self.others[root]({**scope, "root_path": root}, receive, send)
         else:
             await self.rest(scope, receive, send)

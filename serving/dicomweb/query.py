@@ -1,7 +1,7 @@
 """Query parameters of QIDO-RS (PS3.18 8.3.4) as a search."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
@@ -70,9 +70,14 @@ def _within(search: Search, path: dict[str, str]) -> Search:
 
 def keys_of(request: Request) -> Iterator[tuple[str, str]]:
     """Return what is to be matched: attributes by keyword, sequences first, and values."""
-    for name, value in request.query_params.multi_items():
-        if name.lower() not in _NOT_KEYS:
-            yield ".".join(keyword_for_tag(tag) or hex_tag(tag) for tag in path_of(name)), value
+    given = request.query_params.multi_items()
+    return pairs_of(pair for pair in given if pair[0].lower() not in _NOT_KEYS)
+
+
+def pairs_of(given: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield names and values with the names as keywords, where there are such."""
+    for name, value in given:
+        yield ".".join(keyword_for_tag(tag) or hex_tag(tag) for tag in path_of(name)), value
 
 
 def path_of(name: str) -> Sequence[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from dicom_node.changes import Changes
 from dicom_node.documents import Documents
@@ -17,10 +17,12 @@ from serving.dicomweb.qido import Qido
 from serving.dicomweb.stow import Stow
 from serving.dicomweb.ups import Ups
 from serving.dicomweb.wado import Wado
+from serving.dicomweb.watching import Watching
 from serving.parts import Parts
 from serving.problems import answer_errors
 
 _Act = Callable[[Request], Awaitable[Response]]
+_CHANNELS = ("/ws/subscribers/{subscriber}", "/subscribers/{subscriber}")
 _STUDY = "/studies/{study}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"
@@ -39,7 +41,11 @@ class Service:
 def build(parts: Parts) -> Starlette:
     """Return the application, to be mounted under ``/dicomweb``."""
     found = services(parts)
-    routes = [Route(each.path, _admitted(each.act), methods=[each.method]) for each in found]
+    routes: list[BaseRoute] = [
+        Route(each.path, _admitted(each.act), methods=[each.method]) for each in found
+    ]
+    watching = Watching(parts.worklist, parts.analyses, parts.subscriptions)
+    routes += [WebSocketRoute(path, watching.channel) for path in _CHANNELS]
     routes.append(Route("/", _admitted(_capabilities(found)), methods=["GET", "OPTIONS"]))
     app = Starlette(routes=routes)
     answer_errors(app)
@@ -99,8 +105,12 @@ def _worklist(parts: Parts) -> Iterator[tuple[str, str, Sequence[tuple[str, _Act
         (f"{one}/cancelrequest", ups.cancel),
         (f"{one}/cancelrequest/{{requester}}", ups.cancel),
     )
+    watching = Watching(parts.worklist, parts.analyses, parts.subscriptions)
+    watcher = f"{one}/subscribers/{{subscriber}}"
+    watches = ((watcher, watching.subscribe), (f"{watcher}/suspend", watching.suspend))
     yield "UPS-RS", "GET", reads
-    yield "UPS-RS", "POST", writes
+    yield "UPS-RS", "POST", (*writes, *watches)
+    yield "UPS-RS", "DELETE", ((watcher, watching.unsubscribe),)
     yield (
         "UPS-RS",
         "PUT",

@@ -34,7 +34,8 @@ from serving.ups.states import (
     key_of,
     update,
 )
-from serving.ups.worklist import Step, Worklist
+from serving.ups.step import Step
+from serving.ups.worklist import Worklist
 
 _JSON = "application/json"
 _LARGEST = 1 << 20
@@ -153,11 +154,14 @@ class Ups:
             return _ruled(request, ruling)
         if step.workitem_uid is not None:
             return self._stop(request, step.workitem_uid)
+        if step.state is State.IN_PROGRESS:
+            requester = request.path_params.get("requester", "")
+            heard = self._worklist.ask_to_cancel(step.ups_uid, body, requester)
+            return _ruled(request, ACCEPTED if heard else UNHEARD)
         with self._worklist.changing(step.ups_uid) as changing:
             step = changing.after
-            if step.state is not State.SCHEDULED:
-                ruling = UNHEARD if step.state is State.IN_PROGRESS else cancel(step.state)
-                return _ruled(request, ruling)
+            if step.state is not State.SCHEDULED:  # somebody was faster
+                return _ruled(request, cancel(step.state))
             now = self._worklist.clock()
             content = rules.canceled(step.content, body, now)
             changing.set(state=State.CANCELED, content=content, ended_at=now)

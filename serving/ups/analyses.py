@@ -15,7 +15,8 @@ from serving.records import ANSWERS, Workitem
 from serving.ups import rules
 from serving.ups.dataset import code, date_time, one, sequence
 from serving.ups.states import State
-from serving.ups.worklist import Step, Worklist
+from serving.ups.step import Step
+from serving.ups.worklist import Worklist
 
 SCHEME = "99WETREAD"
 _SLACK_S = 600.0
@@ -103,7 +104,7 @@ class Analyses:
         if wanted is State.CANCELED:
             why = code(item.reason_code, SCHEME, item.reason_text)
             progress[rules.CANCELED_AT] = one("DT", date_time(ended))
-            progress["00741238"] = one("LT", item.reason_text)
+            progress[rules.REASON] = one("LT", item.reason_text)
             progress[rules.DISCONTINUED] = sequence(why)
         performed: JsonDataset = {
             "00404028": sequence(code(self._ae_title, SCHEME, "Wetread")),

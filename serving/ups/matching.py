@@ -11,7 +11,7 @@ from imaging.dicom_json import JsonDataset, hex_tag
 from imaging.errors import InputError
 from serving.ups.dataset import values
 from serving.ups.rules import ACCESSION, PATIENT, REQUEST, STATE, STUDY
-from serving.ups.worklist import Narrowed, Step
+from serving.ups.step import Narrowed, Step
 
 _OFFSET = "[+-](?:0[0-9]|1[0-4])[0-5][0-9]"
 _MOMENT = re.compile(rf"(\d{{4}}(?:\d\d){{0,5}})(\.\d{{1,6}})?({_OFFSET})?")

@@ -23,11 +23,12 @@ from serving.ups.analyses import SCHEME, Analyses, new_uid
 from serving.ups.dataset import codes, first, one, sequence, values
 from serving.ups.fetching import Fetching
 from serving.ups.states import State
-from serving.ups.worklist import Narrowed, Step, Worklist
+from serving.ups.step import Narrowed, Step
+from serving.ups.worklist import Worklist
 
 _log = structlog.get_logger(__name__)
 _OPEN = (State.SCHEDULED, State.IN_PROGRESS)
-_STATIONS, _DONE, _STAGE = "00404025", "00741004", "00741006"
+_DONE, _STAGE = "00741004", "00741006"
 _INSTANCES = (rules.INPUT, "00081199", "00081155")
 _SHOWN = 12
 _PRIORITIES = {"STAT": STAT, "HIGH": HIGH, "MEDIUM": ROUTINE, "LOW": LOW}
@@ -45,7 +46,7 @@ class Offer:
         """Whether a step asks for it, of us or of anybody, and its input is ready."""
         ours = {tuple(each.split("^", 1)) for each in self.task_codes}
         ours |= {(model, SCHEME) for model in self.models}
-        stations = [value for value, _ in codes(step.content, _STATIONS)]
+        stations = [value for value, _ in codes(step.content, rules.STATIONS)]
         return (
             first(step.content, rules.READINESS) == "READY"
             and (not stations or self.ae_title in stations)

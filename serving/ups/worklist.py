@@ -1,4 +1,7 @@
-"""The memory of the worklist: one row for each step, changed under its lock."""
+"""The memory of the worklist: one row for each step, changed under its lock.
+
+What subscribers are to be told of a change is kept with it, in one transaction.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,43 +13,28 @@ import sqlalchemy as sa
 from dicom_node import schema
 from imaging.dicom_json import JsonDataset
 from imaging.errors import Conflict, NotFound
-from serving.ups.dataset import first, one
-from serving.ups.rules import PATIENT, STATE, STUDY
+from serving.ups.reports import cancel_report, reports
 from serving.ups.states import State
+from serving.ups.step import Narrowed, Step, row_of, step_of
+from serving.ups.subscriptions import Subscriptions
 
 _steps = schema.ups.steps
 _AT_ONCE = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One Unified Procedure Step. `workitem_uid` names the analysis that performs it, if any."""
-
-    ups_uid: str
-    content: JsonDataset
-    pushed: bool
-    created_at: float
-    state: State = State.SCHEDULED
-    transaction_uid: str | None = None
-    workitem_uid: str | None = None
-    ended_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Narrowed:
-    """What the database narrows a search by; empty is any."""
-
-    states: Sequence[str] = ()
-    study_uids: Sequence[str] = ()
-    patient_id: str = ""
-    pushed: bool = False  # only what other systems created
-
-
 class Worklist:
     """The steps of one tenant; safe to share between threads and processes."""
 
-    def __init__(self, engine: sa.Engine, *, tenant: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        tenant: str,
+        clock: Callable[[], float],
+        subscriptions: Subscriptions,
+    ) -> None:
         self._engine, self._tenant, self.clock = engine, tenant, clock
+        self._subscriptions = subscriptions
 
     def create(self, step: Step) -> None:
         """Keep a new step; durable when this returns.
@@ -58,7 +46,8 @@ class Worklist:
         """
         try:
             with schema.writing(self._engine) as db:
-                db.execute(sa.insert(_steps).values(tenant=self._tenant, **_row(step)))
+                db.execute(sa.insert(_steps).values(tenant=self._tenant, **row_of(step)))
+                self._subscriptions.tell(db, step, reports(None, step))
         except sa.exc.IntegrityError as error:
             msg = f"there is a workitem {step.ups_uid} already"
             raise Conflict(msg) from error
@@ -76,7 +65,16 @@ class Worklist:
             yield change
             if change.after != change.before:
                 where = self._is(ups_uid)
-                db.execute(sa.update(_steps).where(*where).values(**_row(change.after)))
+                db.execute(sa.update(_steps).where(*where).values(**row_of(change.after)))
+                told = reports(change.before, change.after)
+                self._subscriptions.tell(db, change.after, told)
+
+    def ask_to_cancel(self, ups_uid: str, asked: JsonDataset, requester: str) -> bool:
+        """Tell who watches a step that somebody wants it canceled; False if nobody does."""
+        with schema.writing(self._engine) as db:
+            step = self._one(db, ups_uid, lock=True)
+            told = [cancel_report(step, asked, requester)]
+            return self._subscriptions.tell(db, step, told) > 0
 
     def find(self, wanted: Narrowed) -> Iterator[Step]:
         """Yield the steps that fit, newest first."""
@@ -92,7 +90,7 @@ class Worklist:
         query = query.order_by(_steps.c.created_at.desc(), _steps.c.ups_uid)
         with self._engine.connect() as db:
             for row in db.execution_options(yield_per=_AT_ONCE).execute(query):
-                yield _step(row)
+                yield step_of(row)
 
     def performing(self, workitem_uid: str) -> Sequence[Step]:
         """Return the steps that an analysis performs."""
@@ -100,7 +98,7 @@ class Worklist:
             _steps.c.tenant == self._tenant, _steps.c.workitem_uid == workitem_uid
         )
         with self._engine.connect() as db:
-            return [_step(row) for row in db.execute(query)]
+            return [step_of(row) for row in db.execute(query)]
 
     def behind(self, *, slack_s: float, limit: int) -> Sequence[str]:
         """Return analyses whose steps are missing or in an earlier state, the first ended first.
@@ -140,7 +138,7 @@ class Worklist:
         if row is None:
             msg = f"there is no workitem {ups_uid}"
             raise NotFound(msg)
-        return _step(row)
+        return step_of(row)
 
     def _is(self, ups_uid: str) -> list[sa.ColumnElement[bool]]:
         return [_steps.c.tenant == self._tenant, _steps.c.ups_uid == ups_uid]
@@ -159,32 +157,3 @@ class Change:
     def set(self, **values: Any) -> None:
         """Give the step other values."""
         self.after = replace(self.after, **values)
-
-
-def _row(step: Step) -> dict[str, object]:
-    content = dict(sorted({**step.content, STATE: one("CS", step.state)}.items()))
-    return {
-        "ups_uid": step.ups_uid,
-        "state": step.state.value,
-        "transaction_uid": step.transaction_uid,
-        "pushed": step.pushed,
-        "workitem_uid": step.workitem_uid,
-        "study_uid": first(content, STUDY),
-        "patient_id": first(content, PATIENT),
-        "content": content,
-        "created_at": step.created_at,
-        "ended_at": step.ended_at,
-    }
-
-
-def _step(row: sa.Row[Any]) -> Step:
-    return Step(
-        ups_uid=row.ups_uid,
-        content=row.content,
-        pushed=row.pushed,
-        created_at=row.created_at,
-        state=State(row.state),
-        transaction_uid=row.transaction_uid,
-        workitem_uid=row.workitem_uid,
-        ended_at=row.ended_at,
-    )

@@ -2,52 +2,35 @@
 
 import json
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
-import httpx
 import pytest
 from pydicom import Dataset
 
 from tests.builders import mr_series
 from tests.serving.dicomweb_site import Site, running
 from tests.serving.test_operations import complete
-from tests.serving.ups_steps import CLAIM, JSON, OTHER, body, done, given_up, pushed, to
-
-numbers = count(1)
+from tests.serving.ups_steps import (
+    CLAIM,
+    JSON,
+    OTHER,
+    body,
+    cancel,
+    create,
+    done,
+    given_up,
+    pushed,
+    state,
+    step,
+    to,
+    update,
+)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running(Site(tmp_path_factory.mktemp("ups"))) as made:
         yield made
-
-
-def create(site: Site, **changes: Any) -> str:
-    uid = f"1.2.840.77.{next(numbers)}"
-    answer = site.client.post(f"/workitems?{uid}", json=body(pushed(**changes)), headers=JSON)
-    assert answer.status_code == 201, answer.text
-    return uid
-
-
-def step(site: Site, uid: str) -> Dataset:
-    (found,) = site.get(f"/workitems/{uid}")
-    return Dataset.from_json(found)
-
-
-def state(site: Site, uid: str, content: Any) -> httpx.Response:
-    return site.client.put(f"/workitems/{uid}/state", json=content, headers=JSON)
-
-
-def update(site: Site, uid: str, ds: Dataset, transaction: str = "") -> httpx.Response:
-    query = f"?{transaction}" if transaction else ""
-    return site.client.post(f"/workitems/{uid}{query}", json=body(ds), headers=JSON)
-
-
-def cancel(site: Site, uid: str, ds: Dataset | None = None) -> httpx.Response:
-    if ds is None:
-        return site.client.post(f"/workitems/{uid}/cancelrequest")
-    return site.client.post(f"/workitems/{uid}/cancelrequest", json=body(ds), headers=JSON)
 
 
 def test_a_workitem_is_created_where_it_was_asked_for_and_retrieved(site: Site):

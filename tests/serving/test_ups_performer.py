@@ -17,7 +17,7 @@ from serving.tickets import StudyTicket
 from serving.ups import rules
 from serving.ups.performer import Offer
 from serving.ups.states import State
-from serving.ups.worklist import Step
+from serving.ups.step import Step
 from tests.dicom_node.rig import OURS, save, wait_for
 from tests.models.networks import SEGMENTATION, segmenter, write_package
 from tests.serving.bench import MODEL, Bench, ct, mr

@@ -12,7 +12,9 @@ from dicom_node import schema
 from imaging.errors import Conflict
 from serving.ups import rules
 from serving.ups.states import DONE, Ruling, State, change, key_of
-from serving.ups.worklist import Narrowed, Step, Worklist
+from serving.ups.step import Narrowed, Step
+from serving.ups.subscriptions import ALL, Subscriptions
+from serving.ups.worklist import Worklist
 from tests.postgresql import postgresql_server, postgresql_url
 from tests.serving.ups_steps import pushed
 
@@ -29,8 +31,13 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine
     engine.dispose()
 
 
+def worklist_on(engine: sa.Engine) -> Worklist:
+    common = {"tenant": "default", "clock": lambda: 1.0}
+    return Worklist(engine, **common, subscriptions=Subscriptions(engine, **common))
+
+
 def test_of_many_performers_one_gets_a_workitem(engine: sa.Engine):
-    worklist, start = Worklist(engine, tenant="default", clock=lambda: 1.0), threading.Barrier(8)
+    worklist, start = worklist_on(engine), threading.Barrier(8)
     content, _ = rules.created(pushed().to_json_dict(), "1.2", 1.0)
     worklist.create(Step(ups_uid="1.2", content=content, pushed=True, created_at=1.0))
     with pytest.raises(Conflict):
@@ -52,3 +59,18 @@ def test_of_many_performers_one_gets_a_workitem(engine: sa.Engine):
     (winner,) = (number for number, ruling in enumerate(rulings) if ruling is DONE)
     assert worklist.step("1.2").transaction_uid == f"1.9.{winner}"
     assert [s.state for s in worklist.find(Narrowed(states=("IN PROGRESS",)))] == ["IN PROGRESS"]
+
+
+def test_reports_are_kept_in_order_and_of_many_the_newest(engine: sa.Engine):
+    watchers = Subscriptions(engine, tenant="default", clock=lambda: 1.0, most_kept=3)
+    worklist = Worklist(engine, tenant="default", clock=lambda: 1.0, subscriptions=watchers)
+    watchers.subscribe("READER", ALL)
+    for number in range(1, 6):
+        uid = f"1.2.{number}"
+        content, _ = rules.created(pushed().to_json_dict(), uid, 1.0)
+        worklist.create(Step(ups_uid=uid, content=content, pushed=True, created_at=1.0))
+    kept = watchers.waiting("READER", limit=10)
+    assert [each.content["00001000"]["Value"] for each in kept] == [["1.2.3"], ["1.2.4"], ["1.2.5"]]
+    watchers.taken([kept[0].number])
+    assert watchers.waiting("READER", limit=10) == kept[1:]
+    assert watchers.waiting("OTHER", limit=10) == []

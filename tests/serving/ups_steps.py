@@ -1,9 +1,14 @@
 """Workitems as other systems send them."""
 
+from itertools import count
 from typing import Any
 
+import httpx
 from pydicom import Dataset
 
+from tests.serving.dicomweb_site import Site
+
+numbers = count(1)
 CLAIM, OTHER = "1.2.826.0.1.1", "1.2.826.0.1.2"
 JSON = {"Content-Type": "application/dicom+json"}
 
@@ -73,3 +78,30 @@ def given_up() -> Dataset:
     ds = Dataset()
     ds.ProcedureStepProgressInformationSequence = [progress]
     return ds
+
+
+def create(site: Site, **changes: Any) -> str:
+    uid = f"1.2.840.77.{next(numbers)}"
+    answer = site.client.post(f"/workitems?{uid}", json=body(pushed(**changes)), headers=JSON)
+    assert answer.status_code == 201, answer.text
+    return uid
+
+
+def step(site: Site, uid: str) -> Dataset:
+    (found,) = site.get(f"/workitems/{uid}")
+    return Dataset.from_json(found)
+
+
+def state(site: Site, uid: str, content: Any) -> httpx.Response:
+    return site.client.put(f"/workitems/{uid}/state", json=content, headers=JSON)
+
+
+def update(site: Site, uid: str, ds: Dataset, transaction: str = "") -> httpx.Response:
+    query = f"?{transaction}" if transaction else ""
+    return site.client.post(f"/workitems/{uid}{query}", json=body(ds), headers=JSON)
+
+
+def cancel(site: Site, uid: str, ds: Dataset | None = None) -> httpx.Response:
+    if ds is None:
+        return site.client.post(f"/workitems/{uid}/cancelrequest")
+    return site.client.post(f"/workitems/{uid}/cancelrequest", json=body(ds), headers=JSON)
