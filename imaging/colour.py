@@ -18,6 +18,11 @@ _AS_YBR = ("YBR_FULL", "YBR_FULL_422")
 _BYTE_BITS = 8
 
 
+def is_grey(header: InstanceHeader) -> bool:
+    """Whether an image is shades of grey, in which a window can be chosen."""
+    return header.image.samples == 1 and header.image.photometric.startswith("MONOCHROME")
+
+
 def colour_plane(header: InstanceHeader) -> Rgb:
     """Return a colour image as uint8 RGB, (row, column, sample); errors as `stored_plane`."""
     stored, photometric = stored_plane(header), header.image.photometric

@@ -16,7 +16,7 @@ from imaging.codes import Code
 from imaging.findings import Mask, Report
 from imaging.header import InstanceHeader
 from imaging.objects import RESEARCH_ONLY, Kind, coded, finished, line, refer, stamp_of, words
-from imaging.slice_picture import Colour, directions, font, slice_picture
+from imaging.slice_picture import Colour, directions, font, grey, slice_picture
 from imaging.windows import auto_window, sender_window
 
 _SOURCE_PURPOSE = Code("121322", "DCM", "Source image for image processing operation")
@@ -42,9 +42,8 @@ def key_image(
     stamp = stamp_of(report, Kind.KEY_IMAGE, wetread_version)
     header = report.instances[index]
     picture = slice_picture(
-        plane,
+        grey(plane, window, photometric=header.image.photometric),
         header,
-        window=window,
         spacing_mm=report.grid.spacing_mm[1:],
         longest_side=_LONGEST_SIDE,
         regions=_regions(report, index),

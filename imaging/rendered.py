@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imaging.colour import colour_plane
+from imaging.colour import colour_plane, is_grey
 from imaging.errors import InputError
 from imaging.frames import read_headers
 from imaging.header import InstanceHeader
@@ -76,8 +76,7 @@ def rendered(path: Path, frame: int, look: Look) -> Image.Image:
         There are no pixels that can be decoded or shown.
     """
     header = _frame(path, frame)
-    image = header.image
-    if image.photometric.startswith("MONOCHROME"):
+    if is_grey(header):
         picture = Image.fromarray(_grey(header, look.window))
     else:
         picture = Image.fromarray(colour_plane(header))

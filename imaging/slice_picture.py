@@ -19,21 +19,33 @@ _NAMED = 0.25
 _OPPOSITE = str.maketrans("RLAPFH", "LRPAHF")
 
 
+def grey(
+    plane: NDArray[np.float32], window: tuple[float, float], *, photometric: str
+) -> Image.Image:
+    """Return a slice in real-world values, (row, column), in a window of (centre, width).
+
+    In MONOCHROME1 low values are white (PS3.3 C.7.6.3.1.2).
+    """
+    centre, width = window
+    shown = np.clip((plane - (centre - width / 2)) / width, 0, 1)
+    if photometric == "MONOCHROME1":
+        shown = 1 - shown
+    return Image.fromarray((shown * 255).round().astype(np.uint8))
+
+
 def slice_picture(
-    plane: NDArray[np.float32],
+    image: Image.Image,
     header: InstanceHeader,
     *,
-    window: tuple[float, float],
     spacing_mm: tuple[float, float],
     longest_side: int,
     regions: Iterable[tuple[Mask, Colour]] = (),
 ) -> Image.Image:
-    """Return a slice in real-world values, (row, column), as an RGB picture.
+    """Return a slice as an RGB picture with square pixels.
 
-    `window` is (centre, width) in the same units, `spacing_mm` (between rows, between columns).
-    Each of `regions` is outlined in its colour.
+    `spacing_mm` is (between rows, between columns). Each of `regions` is outlined in its colour.
     """
-    picture = _square(_windowed(plane, window), spacing_mm, longest_side)
+    picture = _square(image, spacing_mm, longest_side)
     for mask, colour in regions:
         _outline(picture, mask, colour)
     _mark_directions(picture, header)
@@ -49,12 +61,6 @@ def directions(header: InstanceHeader) -> tuple[str, str]:
     """Return where rows and columns run, as letters of Patient Orientation (PS3.3 C.7.6.1.1.1)."""
     orientation = np.array(header.image.orientation or (1, 0, 0, 0, 1, 0))
     return _letters(orientation[:3]), _letters(orientation[3:])
-
-
-def _windowed(plane: NDArray[np.float32], window: tuple[float, float]) -> Image.Image:
-    centre, width = window
-    grey = np.clip((plane - (centre - width / 2)) / width, 0, 1)
-    return Image.fromarray((grey * 255).round().astype(np.uint8))
 
 
 def _square(

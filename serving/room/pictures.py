@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
+from PIL import Image
 from pydicom import dcmread
 
 from dicom_node.archive import Archive
 from dicom_node.index import Index
+from imaging.colour import colour_plane, is_grey
 from imaging.errors import InputError, NotFound, ObjectInvalid
 from imaging.findings import Mask
 from imaging.frames import read_headers
 from imaging.header import InstanceHeader
 from imaging.pixels import plane
 from imaging.seg_masks import SegmentMasks
-from imaging.slice_picture import Colour, slice_picture
+from imaging.slice_picture import Colour, grey, slice_picture
 from imaging.stack import Stack, stacks_of
 from imaging.windows import AUTO, SENDER, Window, auto_window, preset_window, sender_window
 from serving.recent import Recent
@@ -91,7 +93,7 @@ class Pictures:
         NotFound
             There is no such slice.
         PixelsUnreadable
-            Its pixels cannot be decoded, or are colours.
+            Its pixels cannot be decoded.
         """
         slices = self.slices(wish.study_uid, wish.series_uid)
         if not 0 <= wish.place < len(slices.headers):
@@ -116,12 +118,10 @@ class Pictures:
 
     def _draw(self, wish: Wish, slices: Slices) -> bytes:
         header = slices.headers[wish.place]
-        values = plane(header)
         rows_mm, columns_mm = header.image.pixel_spacing_mm or (1.0, 1.0)
         picture = slice_picture(
-            values,
+            self._image(wish, slices),
             header,
-            window=self._window(wish, slices),
             spacing_mm=(rows_mm, columns_mm),
             longest_side=wish.size,
             regions=self._regions(wish, header),
@@ -129,6 +129,13 @@ class Pictures:
         out = BytesIO()
         picture.save(out, "JPEG", quality=_QUALITY, subsampling=0)
         return out.getvalue()
+
+    def _image(self, wish: Wish, slices: Slices) -> Image.Image:
+        header = slices.headers[wish.place]
+        if is_grey(header):
+            window = self._window(wish, slices)
+            return grey(plane(header), window, photometric=header.image.photometric)
+        return Image.fromarray(colour_plane(header))
 
     def _regions(self, wish: Wish, header: InstanceHeader) -> Iterator[tuple[Mask, Colour]]:
         """Yield what can be drawn: a picture without an outline says less, but nothing wrong."""

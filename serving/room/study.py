@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from dicom_node.index import Index
 from dicom_node.schema import studies
+from imaging.colour import is_grey
 from imaging.errors import InputError, NotFound
 from imaging.seg_masks import SegmentMasks
 from imaging.windows import Preset, presets_of
@@ -39,6 +40,7 @@ class Shown:
     slices: int
     window: str
     presets: tuple[Preset, ...]
+    grey: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,7 @@ class StudyPages:
                 slices=len(slices.headers),
                 window=default_window(slices),
                 presets=presets_of(slices.headers[0].series.modality),
+                grey=is_grey(slices.headers[0]),
             )
         return None
 

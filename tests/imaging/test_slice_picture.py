@@ -1,7 +1,7 @@
 import numpy as np
 
 from imaging.header import header_of
-from imaging.slice_picture import slice_picture
+from imaging.slice_picture import grey, slice_picture
 from tests.builders import mr_series
 
 COLOUR = (255, 0, 0)
@@ -15,9 +15,8 @@ def test_window_spacing_and_outline():
     mask[4:16, 2:8] = True
     picture = np.asarray(
         slice_picture(
-            plane,
+            grey(plane, (50, 100), photometric="MONOCHROME2"),
             header_of(image),
-            window=(50, 100),
             spacing_mm=(1.0, 4.0),  # 20 mm high, 40 mm wide
             longest_side=400,
             regions=[(mask, COLOUR)],
@@ -28,3 +27,8 @@ def test_window_spacing_and_outline():
     assert tuple(picture[20, 380]) == (255, 255, 255)
     assert tuple(picture[100, 80]) == COLOUR  # where the mask's left side is
     assert tuple(picture[100, 120]) == (0, 0, 0)  # within it
+
+
+def test_low_values_are_white_in_monochrome1():
+    plane = np.array([[0, 25, 100]], np.float32)
+    assert np.asarray(grey(plane, (50, 100), photometric="MONOCHROME1")).tolist() == [[255, 191, 0]]

@@ -94,6 +94,20 @@ def test_slices_with_and_without_their_outline(pages: Web):
     assert picture(pages, 2, size=256).shape[0] == 256
 
 
+def test_colours_are_shown_as_they_are(pages: Web):
+    (image, *_) = mr(StudyInstanceUID="1.5", SeriesInstanceUID="1.5.1")
+    red = np.zeros((image.Rows, image.Columns, 3), np.uint8)
+    red[..., 0] = 200
+    image.SamplesPerPixel, image.PhotometricInterpretation, image.PlanarConfiguration = 3, "RGB", 0
+    image.BitsAllocated = image.BitsStored = 8
+    image.HighBit, image.PixelData = 7, red.tobytes()
+    pages.bench.receive([image])
+    answer = pages.ask("GET", "/studies/1.5/series/1.5.1/0.jpg")
+    shown = np.asarray(Image.open(BytesIO(answer.content))).reshape(-1, 3)
+    assert np.abs(np.median(shown, axis=0) - (200, 0, 0)).max() < 6
+    assert 'id="windows" hidden' in text_of(pages, "/studies/1.5")
+
+
 def test_a_slice_that_is_not_there(pages: Web):
     study = study_of(pages.bench)
     (finding,) = pages.bench.journal.findings(study)
