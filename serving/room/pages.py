@@ -112,7 +112,12 @@ def _templates() -> Environment:
         "clock": show.clock,
         "number": number,
     }
-    templates.globals |= {"duration": show.duration, "age": show.age, "version": WETREAD_VERSION}
+    templates.globals |= {
+        "duration": show.duration,
+        "age": show.age,
+        "viewer": show.viewer_address,
+        "version": WETREAD_VERSION,
+    }
     return templates
 
 

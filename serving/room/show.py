@@ -8,6 +8,12 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _DATE_LENGTH, _SHORT = 8, 10
 
 
+def viewer_address(study_uid: str, series_uid: str = "") -> str:
+    """Return where the full viewer shows a study, a series of it first if one is given."""
+    first = f"&initialSeriesInstanceUID={series_uid}" if series_uid else ""
+    return f"/viewer/viewer?StudyInstanceUIDs={study_uid}{first}"
+
+
 def person(name: str) -> str:
     """Return a DICOM person name as people write it: ``Doe^Jane=`` is ``Doe, Jane``.
 

@@ -88,6 +88,19 @@ class StudyPage:
     saved: tuple[SavedObject, ...]
 
     @property
+    def opened_first(self) -> str:
+        """The series that the full viewer opens first: our outlines, else the images shown here.
+
+        A report without outlines would leave the viewer black.
+        """
+        wanted = self.cards[0].finding.model if self.cards else ""
+        outlines = [r for r in self.results if r.instance_uid in self.overlays]
+        outlines.sort(key=lambda result: result.model != wanted)
+        if outlines:
+            return outlines[0].series_uid
+        return self.shown.series_uid if self.shown else ""
+
+    @property
     def names(self) -> Mapping[str, str]:
         """What each finding is called, by tracking UID."""
         return {card.finding.tracking_uid: card.finding.concept for card in self.cards}

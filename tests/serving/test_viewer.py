@@ -14,14 +14,25 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from dicom_node.records import StudyFilter
 from imaging.errors import SetupError
 from serving import web
 from serving.health import answers
 from serving.viewer.package import _page, _script, _style, install
+from serving.worker import build_recogniser
 from tests.dicom_node.rig import free_port, wait_for
 from tests.models.networks import SEGMENTATION
-from tests.serving.bench import Bench, mr
+from tests.serving.bench import Bench, ct, mr
+from tests.serving.test_api import close
 
+# What the CT shows is green and has a name of its own.
+GREEN = (
+    SEGMENTATION.replace("cielab = [50.0, 0.0, 0.0]", "cielab = [88.0, -79.0, 81.0]")
+    .replace('name = "bright-tissue"', 'name = "dense-bone"')
+    .replace('["MR"]', '["CT"]')
+    .replace('label = "Tissue"', 'label = "Bone"')
+    .replace('type = ["85756007", "SCT", "Tissue"]', 'type = ["272673000", "SCT", "Bone"]')
+)
 RED = SEGMENTATION.replace("cielab = [50.0, 0.0, 0.0]", "cielab = [53.0, 80.0, 67.0]")
 FLAGS = (
     "--headless",
@@ -101,14 +112,16 @@ def test_only_what_names_the_root_is_moved():
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """An installation with the viewer and a study in which bright tissue is outlined in red."""
+    """An installation with the viewer, an MR with red tissue outlined and a CT with green bone."""
     made = Running(tmp_path_factory.mktemp("viewer"))
     try:
         install(made.bench.settings.data_folder)
     except SetupError as error:
         pytest.skip(f"the viewer cannot be installed here: {error}")
     made.bench.install(RED)
-    made.bench.analysed(mr((12, 64, 64)))
+    made.bench.install(GREEN)
+    for images in (mr((12, 64, 64)), ct((12, 64, 64))):
+        close(made.bench, made.bench.analysed(images))
     made.start()
     yield made
     made.stop()
@@ -139,11 +152,15 @@ def page(chromium: Browser, shown: Running) -> Iterator[Page]:
     assert not wrong
 
 
-def open_result(page: Page, shown: Running, kind: str) -> None:
-    bench = shown.bench
-    (study,) = bench.index.studies().studies
-    series = bench.results(study.study_uid)[kind].series_uid
-    address = f"/viewer/viewer?StudyInstanceUIDs={study.study_uid}"
+def study_uid(shown: Running, modality: str) -> str:
+    (study,) = shown.bench.index.studies(StudyFilter(modality=modality)).studies
+    return study.study_uid
+
+
+def open_result(page: Page, shown: Running, kind: str, modality: str = "MR") -> None:
+    study = study_uid(shown, modality)
+    series = shown.bench.results(study)[kind].series_uid
+    address = f"/viewer/viewer?StudyInstanceUIDs={study}"
     page.goto(shown.address(f"{address}&initialSeriesInstanceUID={series}"))
 
 
@@ -158,6 +175,11 @@ def reddish(page: Page) -> float:
     return float(np.mean((red > green + 30) & (red > blue + 30)))
 
 
+def greenish(page: Page) -> float:
+    red, green, blue = seen(page)
+    return float(np.mean((green > red + 30) & (green > blue + 30)))
+
+
 def yellow(page: Page) -> float:
     red, green, blue = seen(page)
     return float(np.mean((red > 200) & (green > 200) & (blue < 90)))
@@ -167,6 +189,37 @@ def test_a_segmentation_is_shown_in_its_colour(page: Page, shown: Running):
     open_result(page, shown, "SEG")
     wait_for(lambda: reddish(page) > 0.1, seconds=240)  # the outlined tissue is a third of it
     assert page.get_by_text("MR test").first.is_visible()
+
+
+def test_the_study_page_opens_a_ct_with_its_segment_in_colour(page: Page, shown: Running):
+    page.goto(shown.address(f"/studies/{study_uid(shown, 'CT')}"))
+    page.locator("header").get_by_role("link", name="Full viewer").click()
+    wait_for(lambda: greenish(page) > 0.1, seconds=240)
+    assert reddish(page) < 0.01
+    assert page.get_by_text("CT test").first.is_visible()
+
+
+def test_a_report_on_a_ct_names_what_it_measures_and_saving_it_is_recognised(
+    page: Page, shown: Running
+):
+    """Saved as it is, it corrects nothing; the viewer gives it another tracking UID."""
+    study = study_uid(shown, "CT")
+    open_result(page, shown, "SR", "CT")
+    page.get_by_text("Area: 1024 mm").wait_for()
+    wait_for(lambda: yellow(page) > 0.002, seconds=240)
+    page.locator("[data-cy=trackedMeasurements-btn]").click()
+    page.locator("[data-cy=data-row]").get_by_text("Bone").wait_for()
+    page.get_by_text("Create SR").click()
+    with page.expect_response(lambda r: r.request.method == "POST") as answered:
+        page.get_by_role("button", name="Save").click()
+    assert answered.value.status == 200
+    build_recogniser(shown.bench.parts).look()
+    (saved,) = shown.bench.parts.saved.of_study(study)
+    (finding,) = shown.bench.journal.current_findings(study)
+    (match,) = saved.matches
+    assert (match.tracking_uid, match.by) == (finding.tracking_uid, "label or code")
+    assert (match.corrects, match.why) == (False, None)
+    assert shown.bench.index.study(study).state == "complete"
 
 
 def test_a_report_is_shown_as_an_outline_with_its_numbers(page: Page, shown: Running):

@@ -167,3 +167,14 @@ def test_a_segmentation_saved_by_a_viewer_stands_beside_ours(pages: Web):
     assert f"Dice {2 * left / (1 + left):.3f}" in page
     assert f"{found.measurements[0].value * left:.3g} ml" in page
     assert "by a saved object" in page
+
+
+def test_the_full_viewer_is_opened_at_what_was_found(pages: Web):
+    """At the outlines; where nothing was outlined, at the images that the page shows."""
+    bench, study = pages.bench, study_of(pages.bench)
+    seg = bench.results(study)["SEG"].series_uid
+    address = f"/viewer/viewer?StudyInstanceUIDs={study}&amp;initialSeriesInstanceUID="
+    assert f'{address}{seg}">Full viewer' in text_of(pages, f"/studies/{study}")
+    bench.receive(mr(StudyInstanceUID="1.8", SeriesInstanceUID="1.8.1"))
+    other = text_of(pages, "/studies/1.8")
+    assert 'StudyInstanceUIDs=1.8&amp;initialSeriesInstanceUID=1.8.1">Full viewer' in other
