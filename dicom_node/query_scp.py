@@ -8,6 +8,7 @@ from pynetdicom import evt
 from pynetdicom.events import Event, EventHandlerType
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_node.audit.peers import PeerAudit
 from dicom_node.searching import Level, Row, Search, Searches, is_matched
 from imaging.errors import InputError
 from imaging.identity import AETitle
@@ -58,14 +59,15 @@ _COLUMNS: Mapping[str, str] = {
 class QueryProvider:
     """Answers C-FIND; who may ask is decided before, by the presentation contexts accepted."""
 
-    def __init__(self, searches: Searches, *, ae_title: AETitle) -> None:
-        self._searches, self._title = searches, ae_title
+    def __init__(self, searches: Searches, *, ae_title: AETitle, audit: PeerAudit) -> None:
+        self._searches, self._title, self._audit = searches, ae_title, audit
 
     def handlers(self) -> list[EventHandlerType]:
         """Return the handlers for the listener."""
         return [(evt.EVT_C_FIND, self._find)]
 
     def _find(self, event: Event) -> Iterator[tuple[int, Dataset | None]]:
+        self._audit.asked(event)
         try:
             wanted = event.identifier
             level = level_of(wanted)

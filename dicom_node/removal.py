@@ -4,9 +4,14 @@ A process may die anywhere: a row whose file is gone is never left, and a file t
 removed in the end. A study that is sent again meanwhile takes its files back (`Index.add`).
 """
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
 from dicom_node.archive import Archive
+from dicom_node.audit.auditor import Auditor
+from dicom_node.audit.kinds import Kind
+from dicom_node.audit.message import AuditEvent
 from dicom_node.index import Index
 from dicom_node.saved_tables import saved_objects
 from dicom_node.schema import (
@@ -27,8 +32,9 @@ _TABLES = (saved_objects, series_documents, requests, series, studies)
 class Removal:
     """Takes studies out of the index, and their files out of the archive."""
 
-    def __init__(self, index: Index, archive: Archive) -> None:
+    def __init__(self, index: Index, archive: Archive, auditor: Auditor) -> None:
         self._engine, self._tenant, self._archive = index.engine, index.tenant, archive
+        self._auditor = auditor
 
     def is_unchanged(self, connection: sa.Connection, study_uid: str, *, received: int) -> bool:
         """Whether a study is complete and has got nothing more; it gets nothing until the end."""
@@ -39,6 +45,17 @@ class Removal:
             .with_for_update()
         )
         return connection.execute(query).scalar() == received
+
+    def tell(self, study_uid: str, patient_id: str, why: str) -> None:
+        """Record that a study was removed."""
+        event = AuditEvent(
+            kind=Kind.STUDY_DELETED,
+            actors=(replace(self._auditor.process, asked=True),),
+            study_uid=study_uid,
+            patient_id=patient_id,
+            text=why,
+        )
+        self._auditor.write(event)
 
     def forget(self, connection: sa.Connection, study_uid: str) -> None:
         """Delete all rows of a study here, and note its files as to be removed."""

@@ -13,6 +13,9 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.archive import Archive
+from dicom_node.audit.message import Actor
+from dicom_node.audit.peers import PeerAudit
+from dicom_node.audit.transfers import Transfer, caller
 from dicom_node.index import Index
 from dicom_node.peers import AssociationPolicy, Peer
 from dicom_node.query_scp import (
@@ -37,8 +40,10 @@ Step = tuple[Any, ...] | int
 class RetrieveProvider:
     """Sends what is asked for, as it is stored; who may ask the accepted contexts have decided."""
 
-    def __init__(self, index: Index, archive: Archive, *, policy: AssociationPolicy) -> None:
-        self._index, self._archive, self._policy = index, archive, policy
+    def __init__(
+        self, index: Index, archive: Archive, *, policy: AssociationPolicy, audit: PeerAudit
+    ) -> None:
+        self._index, self._archive, self._policy, self._audit = index, archive, policy, audit
         self._searches = Searches(index.engine, index.tenant)
 
     def handlers(self) -> list[EventHandlerType]:
@@ -54,22 +59,28 @@ class RetrieveProvider:
         found = self._wanted(event)
         kinds = [] if isinstance(found, int) else [(row[1], row[2]) for row in found]
         yield peer.host, peer.port, _options(peer, kinds)
-        yield from self._each(event, found)
+        to = Actor(user=peer.name, ae_title=peer.ae_title, address=peer.host)
+        yield from self._each(event, found, self._audit.sending(to, asked_by=caller(event)))
 
     def _get(self, event: Event) -> Iterator[Step]:
-        yield from self._each(event, self._wanted(event))
+        yield from self._each(event, self._wanted(event), self._audit.sending(caller(event)))
 
-    def _each(self, event: Event, found: Sequence[tuple[str, str, str]] | int) -> Iterator[Step]:
+    def _each(
+        self, event: Event, found: Sequence[tuple[str, str, str]] | int, transfer: Transfer
+    ) -> Iterator[Step]:
         if isinstance(found, int):
             yield 1
             yield found, None
             return
         yield len(found)
-        for instance_uid, sop_class_uid, _ in found:
-            if event.is_cancelled:
-                yield CANCELED, None
-                return
-            yield PENDING, self._read(instance_uid, sop_class_uid)
+        try:
+            for instance_uid, sop_class_uid, _ in found:
+                if event.is_cancelled:
+                    yield CANCELED, None
+                    return
+                yield PENDING, self._read(instance_uid, sop_class_uid, transfer)
+        finally:
+            transfer.end()
 
     def _wanted(self, event: Event) -> Sequence[tuple[str, str, str]] | int:
         """Return instance, SOP class and transfer syntax of each, or the status of a failure."""
@@ -91,14 +102,18 @@ class RetrieveProvider:
             _log.exception("retrieval fails")
             return UNABLE
 
-    def _read(self, instance_uid: str, sop_class_uid: str) -> Dataset:
+    def _read(self, instance_uid: str, sop_class_uid: str, transfer: Transfer) -> Dataset:
         """Return an instance; of one that cannot be read only the name, which counts as failed."""
         stored = self._index.instance(instance_uid)
         try:
             if stored is not None:
-                return dcmread(self._archive.file(stored.path))
+                transfer.begin(stored.study_uid)
+                ds = dcmread(self._archive.file(stored.path))
+                transfer.moved(stored.study_uid, sop_class_uid)
+                return ds
         except (OSError, ValueError, AttributeError):
             _log.exception("instance not read", extra={"instance": instance_uid})
+        transfer.failed()
         nothing = Dataset()
         nothing.SOPClassUID, nothing.SOPInstanceUID = sop_class_uid, instance_uid
         return nothing

@@ -17,6 +17,9 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.archive import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from dicom_node.audit.auditor import Silent
+from dicom_node.audit.message import Actor
+from dicom_node.audit.peers import PeerAudit
 from dicom_node.budget import Budget, Who
 from dicom_node.ingest import Ingest, Stored
 from dicom_node.limits import Limits
@@ -56,7 +59,7 @@ class Node:
     """The listening application entity.
 
     `on_release` is told which studies got something new when the association that brought it ends,
-    in whatever way. `services`: handlers of services beside storage.
+    in whatever way. `services`: handlers of services beside storage. `audit` is told what peers do.
     """
 
     def __init__(
@@ -67,9 +70,11 @@ class Node:
         *,
         listening: Listening,
         services: Sequence[EventHandlerType] = (),
+        audit: PeerAudit | None = None,
     ) -> None:
         self._ingest, self._policy, self._on_release = ingest, policy, on_release
         self._listening, self._services = listening, services
+        self._audit = audit or PeerAudit(Silent(), Actor(user="node"))
         self._ae = self._entity()
         self._plain: ThreadedAssociationServer | None = None
         self._secure: ThreadedAssociationServer | None = None
@@ -114,6 +119,7 @@ class Node:
         while self._ae.active_associations and time.monotonic() < deadline:
             time.sleep(_STOP_POLL_S)
         self._ae.shutdown()
+        self._audit.ended(None)
         self._plain = self._secure = None
 
     def _listen(
@@ -162,6 +168,7 @@ class Node:
             "association refused",
             extra={"calling_ae": calling, "address": requestor.address, "why": refusal.text},
         )
+        self._audit.refused(calling, requestor.address, refusal.text)
         event.assoc.acse.send_reject(refusal.result, refusal.source, refusal.reason)
         event.assoc.kill()  # returns once the answer is out; else the socket closes before it
 
@@ -207,8 +214,10 @@ class Node:
         try:
             stored = self._keep(event)
         except WetreadError as error:
+            self._audit.failed(event)
             self._log_refusal(event, error)
             return _answer(status_of(error), str(error))
+        self._audit.stored(event, stored)
         requestor = event.assoc.requestor
         who = Who(requestor.address, requestor.ae_title.strip())
         self._budget.earn(who, time.monotonic() - began)
@@ -256,6 +265,7 @@ class Node:
     def _ended(self, event: Event) -> None:
         with self._lock:
             study_uids = self._brought.pop(event.assoc, None)
+        self._audit.ended(event.assoc)
         if study_uids:
             self._on_release(frozenset(study_uids))
 

@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _look_commands(commands)
     _backup_commands(commands)
     _retention_command(commands)
+    _audit_commands(commands)
     _folder_commands(commands)
     _model_commands(commands)
     _viewer_commands(commands)
@@ -115,6 +116,23 @@ def _retention_command(commands: _Commands) -> None:
         "--dry-run", action="store_true", help="only say what would go, and why the rest stays"
     )
     retention.set_defaults(run=_retention)
+
+
+def _audit_commands(commands: _Commands) -> None:
+    audit = commands.add_parser("audit", help="look at the audit trail: who saw and did what")
+    actions = audit.add_subparsers(title="actions", required=True, metavar="ACTION")
+    verify = actions.add_parser("verify", help="find records that were changed, moved or removed")
+    verify.add_argument("--head", default="", help="a digest that was noted: must be in the chain")
+    verify.set_defaults(run=_audit, action="verify")
+    for name, text in (
+        ("list", "list records, oldest first"),
+        ("export", "print the messages of PS3.15 A.5, one a line"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--since", default="", help="only from this date or time (ISO 8601)")
+        action.add_argument("--study", default="", help="only of this Study Instance UID")
+        action.add_argument("--user", default="", help="only what this user or AE title asked for")
+        action.set_defaults(run=_audit, action=name)
 
 
 def _backup_commands(commands: _Commands) -> None:
@@ -247,6 +265,15 @@ def _retention(settings: Settings, options: argparse.Namespace) -> int:
     from serving.commands.retention import retention
 
     return retention(settings, dry_run=options.dry_run)
+
+
+def _audit(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.audit import Wanted, show, verify
+
+    if options.action == "verify":
+        return verify(settings, options.head)
+    wanted = Wanted(since=options.since, study_uid=options.study, user=options.user)
+    return show(settings, wanted, as_xml=options.action == "export")
 
 
 def _inspect(settings: Settings, options: argparse.Namespace) -> int:

@@ -2,10 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 
 from dicom_node.archive import Archive
+from dicom_node.audit.auditor import Auditor
+from dicom_node.audit.message import Actor
+from dicom_node.audit.transfers import Transfer
 from dicom_node.index import Index
 from dicom_node.outcome import SendOutcome
 from dicom_node.peers import Peer
@@ -29,6 +33,16 @@ _DAY_S = 86400.0
 _MOST_DOUBLINGS = 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What is here: instances, their files, the memory of the work, and where results go."""
+
+    index: Index
+    archive: Archive
+    journal: Journal
+    results: ResultStore
+
+
 class Courier:
     """Brings stored results to configured peers."""
 
@@ -36,14 +50,14 @@ class Courier:
         self,
         *,
         settings: Settings,
-        index: Index,
-        archive: Archive,
-        journal: Journal,
+        holdings: Holdings,
         transactions: Transactions,
-        results: ResultStore,
+        auditor: Auditor,
     ) -> None:
+        index, archive = holdings.index, holdings.archive
+        journal, results = holdings.journal, holdings.results
         self._settings, self._index, self._archive = settings, index, archive
-        self._journal = journal
+        self._journal, self._auditor = journal, auditor
         self._identities = Identities(
             settings=settings, index=index, archive=archive, journal=journal, results=results
         )
@@ -118,8 +132,25 @@ class Courier:
         held |= {uid: _said(why) for uid, why in cleared.held.items()}
         if not cleared.due:
             return {}
-        paths = [self._archive.file(each.instance.path) for each in cleared.due]
-        return self._judge(peer, cleared.due, self._way(peer).send(paths))
+        return self._judge(peer, cleared.due, self._send(peer, cleared.due))
+
+    def _send(self, peer: Destination, due: Sequence[Sent]) -> SendOutcome:
+        """Send, and tell the audit trail when it begins and what became of it."""
+        address = peer.host if isinstance(peer, Peer) else peer.url
+        title = peer.ae_title if isinstance(peer, Peer) else ""
+        to = Actor(user=peer.name, ae_title=title, address=address)
+        process = replace(self._auditor.process, asked=True)
+        transfer = Transfer(self._auditor, source=process, destination=to)
+        for each in due:
+            transfer.begin(each.instance.study_uid)
+        paths = [self._archive.file(each.instance.path) for each in due]
+        outcome = self._way(peer).send(paths)
+        for each in due:
+            if each.uid in outcome.stored:
+                transfer.moved(each.instance.study_uid, each.instance.sop_class_uid)
+        transfer.failed(sum(each.uid not in outcome.stored for each in due))
+        transfer.end()
+        return outcome
 
     def _standing(self, due: Sequence[Sent], held: dict[str, str]) -> list[Sent]:
         """Return what still stands; end what a later result replaced, hold what is outdated."""

@@ -6,6 +6,7 @@ import time
 
 from dicom_node.arrival import Arrival, ArrivalSettings
 from dicom_node.asking import SeriesCounts
+from dicom_node.audit.peers import PeerAudit
 from dicom_node.commitment_scp import CommitmentProvider
 from dicom_node.limits import Limits
 from dicom_node.peers import AssociationPolicy
@@ -34,7 +35,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     """
     sys.setswitchinterval(_SWITCH_S)
     give_back_large_blocks()
-    parts = Parts(settings)
+    parts = Parts(settings, process="node")
     policy = AssociationPolicy(
         ae_title=settings.node.ae_title,
         peers=settings.peers,
@@ -51,6 +52,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         ),
         clock=time.time,
     )
+    audit = PeerAudit(parts.auditor, parts.auditor.process)
     listening = _listening(settings)
     commitment = CommitmentProvider(parts.index, parts.archive, parts.transactions, policy=policy)
     searches = Searches(parts.index.engine, parts.index.tenant)
@@ -61,9 +63,10 @@ def run(settings: Settings, stop: threading.Event) -> None:
         listening=listening,
         services=[
             *commitment.handlers(),
-            *QueryProvider(searches, ae_title=settings.node.ae_title).handlers(),
-            *RetrieveProvider(parts.index, parts.archive, policy=policy).handlers(),
+            *QueryProvider(searches, ae_title=settings.node.ae_title, audit=audit).handlers(),
+            *RetrieveProvider(parts.index, parts.archive, policy=policy, audit=audit).handlers(),
         ],
+        audit=audit,
     )
     parts.archive.sweep(before=time.time() - _ABANDONED_S)
     try:
@@ -72,12 +75,14 @@ def run(settings: Settings, stop: threading.Event) -> None:
         ports = " and ".join(str(p) for p in (listening.port, listening.tls_port) if p)
         msg = f"cannot listen on {listening.host}:{ports}: {error.strerror}"
         raise SetupError(msg) from error
+    parts.auditor.start()
     arrival.start()
     commitment.start()
     stop.wait()
     commitment.stop()
     arrival.stop()
     node.stop()
+    parts.auditor.stop()
 
 
 def _listening(settings: Settings) -> Listening:

@@ -1,11 +1,17 @@
 """Builds the parts from settings and hands them to one another: the one place that knows all."""
 
+import getpass
+import os
+import platform
 import time
 from dataclasses import dataclass
 from functools import cached_property
 
 from dicom_node import schema
 from dicom_node.archive import Archive
+from dicom_node.audit.auditor import Auditor
+from dicom_node.audit.chain import AuditChain
+from dicom_node.audit.message import Actor
 from dicom_node.index import Index
 from dicom_node.ingest import Ingest
 from dicom_node.removal import Removal
@@ -33,6 +39,7 @@ class Parts:
     """Parts made when first asked for, so that each process makes only what it needs."""
 
     settings: Settings
+    process: str = ""  # node, worker or web; a command is its user
 
     @cached_property
     def index(self) -> Index:
@@ -72,6 +79,26 @@ class Parts:
         """The memory of what others saved into studies."""
         return SavedObjects(
             self.index.engine, self.assessments, tenant=self.settings.tenant, clock=time.time
+        )
+
+    @cached_property
+    def audit_chain(self) -> AuditChain:
+        """The records of the audit trail."""
+        settings = self.settings
+        source = settings.audit.source or f"{settings.node.ae_title}@{platform.node()}"
+        return AuditChain(self.index.engine, tenant=settings.tenant, source=source)
+
+    @cached_property
+    def auditor(self) -> Auditor:
+        """What notes who saw and did what."""
+        name = f"wetread-{self.process}" if self.process else account()
+        return Auditor(
+            self.audit_chain,
+            process=Actor(user=name, ae_title=self.settings.node.ae_title),
+            account=account(),
+            patient_of=lambda study_uid: self.index.study(study_uid).patient_id,
+            clock=time.time,
+            visit_s=60 * self.settings.audit.visit_min,
         )
 
     @cached_property
@@ -135,7 +162,7 @@ class Parts:
         """What decides which studies go, and removes them."""
         return Retention(
             self.settings.retention,
-            removal=Removal(self.index, self.archive),
+            removal=Removal(self.index, self.archive, self.auditor),
             index=self.index,
             journal=self.journal,
             assessments=self.assessments,
@@ -146,3 +173,11 @@ class Parts:
     def registry(self) -> Registry:
         """The installed model packages."""
         return Registry(self.settings.models_folder)
+
+
+def account() -> str:
+    """Return whose this process is in the operating system."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may have no name for it
+        return f"uid {os.getuid()}"

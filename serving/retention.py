@@ -157,6 +157,7 @@ class Retention:
         # First what the engine remembers: sent again, the same content must be analysed again.
         if not (self._client.forget(f"{uid}-") and self._client.forget(f"{uid}/")):
             return False
+        patient_id = self._index.study(uid).patient_id
         with schema.writing(self._index.engine) as db:
             if not self._removal.is_unchanged(db, uid, received=candidate.received):
                 return False
@@ -169,6 +170,7 @@ class Retention:
             self._removal.forget(db, uid)
             self._note(db, candidate, now)
         _log.info("study_removed", study=uid, bytes=candidate.size, because=candidate.because)
+        self._removal.tell(uid, patient_id, candidate.because)
         self._removal.finish()
         return True
 

@@ -361,6 +361,25 @@ class RetentionSettings(Section):
         return bool(self.max_age_days or self.max_gb)
 
 
+class AuditSettings(Section):
+    """``[audit]``: who saw and did what; always on."""
+
+    source: str = Field("", description="what messages name as their source; empty: title@host")
+    visit_min: float = Field(
+        10.0, gt=0, description="looking at a study again so soon leaves no further record"
+    )
+    keep_days: float = Field(0.0, ge=0, description="older records are removed; 0 for never")
+    head_min: float = Field(60.0, gt=0, description="how often the head of the chain is logged")
+    syslog: str = Field(
+        "",
+        pattern=r"^((udp|tls)://([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5})?$",
+        description="where records are sent too: udp://HOST:PORT (RFC 5426) or tls:// (RFC 5425)",
+    )
+    syslog_ca: str = Field(
+        "", description="PEM file: authorities of a tls collector, instead of the system's"
+    )
+
+
 class LogSettings(Section):
     """``[log]``: structured logs on standard error; never patient data."""
 

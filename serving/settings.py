@@ -23,6 +23,7 @@ from imaging.errors import SetupError
 from serving.sections import (
     AnalysisSettings,
     ArrivalSettings,
+    AuditSettings,
     DeliverySettings,
     DicomwebSettings,
     GeometrySettings,
@@ -67,6 +68,7 @@ class Settings(Section):
     worklist: WorklistSettings = WorklistSettings()
     storage: StorageSettings = StorageSettings()
     retention: RetentionSettings = RetentionSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
     peers: tuple[KnownPeer, ...] = Field((), description="who may send, be asked, and get results")
     web_peers: tuple[KnownWebPeer, ...] = Field(
@@ -181,6 +183,9 @@ def _placed(settings: Settings, folder: Path) -> Settings:
     tls = tls.model_copy(update=files)
     return settings.model_copy(
         update={
+            "audit": settings.audit.model_copy(
+                update={"syslog_ca": _file(settings.audit.syslog_ca, folder)}
+            ),
             "data_folder": (folder / settings.data_folder.expanduser()).resolve(),
             "node": node.model_copy(update={"tls": tls}),
             "peers": tuple(_complete(peer, tls, folder) for peer in settings.peers),

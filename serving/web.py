@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dicom_node.web_instance import ROOT as DICOMWEB
 from imaging.errors import SetupError
 from serving.app import build
+from serving.audit_web import Audited
 from serving.dicomweb import routes as dicomweb
 from serving.health import Health
 from serving.parts import Parts
@@ -29,7 +30,8 @@ def application(parts: Parts) -> ASGIApp:
         health=Health(parts.settings, parts.index, parts.archive),
     )
     viewer = Viewer(parts.settings.data_folder)
-    return Front(rest, {DICOMWEB: dicomweb.build(parts), VIEWER: viewer})
+    front = Front(rest, {DICOMWEB: dicomweb.build(parts), VIEWER: viewer})
+    return Audited(front, parts.auditor, parts.journal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Front:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Serve until `stop` is set."""
-    app = application(Parts(settings))
+    parts = Parts(settings, process="web")
+    app = application(parts)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -64,6 +67,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         )
     )
     thread = threading.Thread(target=server.run, name="web", daemon=True)
+    parts.auditor.start()
     thread.start()
     while thread.is_alive() and not stop.wait(0.5):
         pass
@@ -72,3 +76,4 @@ def run(settings: Settings, stop: threading.Event) -> None:
         raise SetupError(msg)
     server.should_exit = True
     thread.join(timeout=5)
+    parts.auditor.stop()

@@ -12,7 +12,8 @@ from imaging.reasons import Reason, reason
 from serving.analysers import Analysers
 from serving.assessing import AssessmentWriter
 from serving.attempts import Attempts
-from serving.courier import Courier
+from serving.audit_keeper import AuditKeeper
+from serving.courier import Courier, Holdings
 from serving.engine import MAX_RECOVERIES, Worker, leave
 from serving.lookout import Lookout
 from serving.parts import Parts
@@ -36,11 +37,14 @@ def build_courier(parts: Parts) -> Courier:
     """Return what brings results to destinations, on these parts."""
     return Courier(
         settings=parts.settings,
-        index=parts.index,
-        archive=parts.archive,
-        journal=parts.journal,
+        holdings=Holdings(
+            index=parts.index,
+            archive=parts.archive,
+            journal=parts.journal,
+            results=_result_store(parts),
+        ),
         transactions=parts.transactions,
-        results=_result_store(parts),
+        auditor=parts.auditor,
     )
 
 
@@ -80,16 +84,18 @@ def run(settings: Settings, stop: threading.Event, *, slot: str = "worker-0") ->
     SetupError
         Another process works in this slot.
     """
-    parts = Parts(settings)
+    parts = Parts(settings, process="worker")
     with parts.slots.taken(slot) as still_held:
         _aside(_guard, still_held)
         try:
             _wait_for_room(parts)
             worker = _launch(parts, slot)
+            parts.auditor.start()
             _look_after(parts, worker, stop)
         except Exception:  # noqa: BLE001 - without its slot no work of this process may go on
             _log.exception("worker_fails", slot=slot)
             leave(code=1)
+        parts.auditor.stop()
         leave()
 
 
@@ -117,6 +123,7 @@ def _launch(parts: Parts, slot: str) -> Worker:
     _log.info("working", slot=slot)
     _aside(_keep_house, parts)
     _aside(_recognise, build_recogniser(parts))
+    _aside(AuditKeeper(parts).run)
     if settings.worklist.perform:
         _aside(_perform, parts)
     return worker

@@ -13,6 +13,7 @@ from pydicom import Dataset
 from dicom_node.archive import Encoded
 from dicom_node.ingest import Ingest, Stored
 from dicom_node.part10 import encoded_of
+from dicom_node.records import Added
 from dicom_node.status import Status, status_of
 from imaging.attributes import text
 from imaging.errors import (
@@ -57,6 +58,7 @@ class Outcome:
     failure: int | None = None
     warning: int | None = None
     comment: str = ""
+    repeated: bool = False
 
     @classmethod
     def refused(cls, offered: Offered, error: WetreadError) -> "Outcome":
@@ -130,6 +132,7 @@ def _taken(stored: Stored, *, warning: int | None) -> Outcome:
         series_uid=record.series_uid,
         study_uid=record.study_uid,
         warning=warning,
+        repeated=stored.added is not Added.NEW,
     )
 
 

@@ -60,7 +60,7 @@ def services(parts: Parts) -> tuple[Service, ...]:
     qido = Qido(Searches(index.engine, index.tenant), documents, changes)
     wado = Wado(index, documents)
     pictures = Pictures(documents)
-    stow = Stow(parts.archive, parts.ingest, parts.settings.dicomweb)
+    stow = Stow(parts.archive, parts.ingest, parts.settings.dicomweb, auditor=parts.auditor)
     searches = (
         ("/studies", qido.studies),
         (f"{_STUDY}/series", qido.series),

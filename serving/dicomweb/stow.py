@@ -15,9 +15,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from dicom_node.archive import Archive
+from dicom_node.audit.auditor import Auditor
+from dicom_node.audit.transfers import Transfer
 from dicom_node.ingest import Ingest
 from dicom_node.status import Status
 from imaging.errors import InputError, WetreadError
+from serving.audit_web import asking
 from serving.dicomweb.accept import DICOM, DICOM_JSON, MULTIPART, media_type_of, require
 from serving.dicomweb.bodies import base_of
 from serving.dicomweb.offered import Offered, Outcome, store
@@ -33,8 +36,11 @@ _WITHOUT_HEAD = 4096
 class Stow:
     """The store transaction into one archive."""
 
-    def __init__(self, archive: Archive, ingest: Ingest, settings: DicomwebSettings) -> None:
+    def __init__(
+        self, archive: Archive, ingest: Ingest, settings: DicomwebSettings, *, auditor: Auditor
+    ) -> None:
         self._archive, self._ingest, self._settings = archive, ingest, settings
+        self._auditor = auditor
 
     async def store(self, request: Request) -> Response:
         """Store the instances of a request, and say what became of each."""
@@ -46,8 +52,14 @@ class Stow:
             study_uid=request.path_params.get("study"),
             strict=_strict(request, otherwise=self._settings.strict),
             address=request.client.host if request.client else "",
+            transfer=Transfer(
+                self._auditor, source=asking(request.scope), destination=self._auditor.process
+            ),
         )
-        outcomes = [outcome async for outcome in self._outcomes(request, reader, asked)]
+        try:
+            outcomes = [outcome async for outcome in self._outcomes(request, reader, asked)]
+        finally:
+            asked.transfer.end()
         if not reader.ended or not outcomes:
             msg = "the body ends before its closing delimiter" if outcomes else "there is no part"
             raise InputError(msg)
@@ -67,7 +79,9 @@ class Stow:
                 if isinstance(piece, PartBytes):
                     await part.write(piece.data, self._largest)
                     continue
-                yield await asyncio.to_thread(self._stored, await part.whole(), asked)
+                outcome = await asyncio.to_thread(self._stored, await part.whole(), asked)
+                _count(outcome, asked.transfer)
+                yield outcome
                 part.close()
                 part = None
         finally:
@@ -116,6 +130,7 @@ class _Asked:
     study_uid: str | None
     strict: bool
     address: str
+    transfer: Transfer
 
 
 @dataclass(slots=True)
@@ -149,6 +164,14 @@ class _Part:
 
     def close(self) -> None:
         self.file.close()
+
+
+def _count(outcome: Outcome, transfer: Transfer) -> None:
+    if outcome.failure is not None:
+        transfer.failed()
+        return
+    transfer.begin(outcome.study_uid)
+    transfer.moved(outcome.study_uid, outcome.sop_class_uid, repeated=outcome.repeated)
 
 
 def _boundary(request: Request) -> str:

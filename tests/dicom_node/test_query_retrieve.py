@@ -13,6 +13,9 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_node import schema
 from dicom_node.archive import Archive
+from dicom_node.audit.auditor import Silent
+from dicom_node.audit.message import Actor
+from dicom_node.audit.peers import PeerAudit
 from dicom_node.index import Index
 from dicom_node.ingest import Ingest
 from dicom_node.listener import QUERIES, RETRIEVALS
@@ -51,8 +54,9 @@ def serving(ingest: Ingest, index: Index, archive: Archive) -> Iterator[Callable
 
     def started(*more: Peer) -> Running:
         policy = AssociationPolicy(ae_title=OURS, peers=(STATION, MODALITY, *more))
-        query = QueryProvider(Searches(index.engine, index.tenant), ae_title=OURS)
-        retrieve = RetrieveProvider(index, archive, policy=policy)
+        quiet = PeerAudit(Silent(), Actor(user="node"))
+        query = QueryProvider(Searches(index.engine, index.tenant), ae_title=OURS, audit=quiet)
+        retrieve = RetrieveProvider(index, archive, policy=policy, audit=quiet)
         node = Node(
             ingest,
             policy,

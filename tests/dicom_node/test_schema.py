@@ -7,13 +7,16 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from dicom_node import schema
+from dicom_node import schema, schema_audit
 
 _UPGRADE = """
 import sys
 from dicom_node import schema
 schema.upgrade(schema.connect(sys.argv[1]))
 """
+
+
+assert schema_audit.audit_records.metadata is schema.metadata
 
 
 def test_migrations_give_the_tables_that_the_code_uses(engine: sa.Engine) -> None:
