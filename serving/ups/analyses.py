@@ -3,6 +3,7 @@
 import uuid
 from collections import defaultdict
 from contextlib import suppress
+from dataclasses import replace
 
 from dicom_node.index import Index
 from dicom_node.records import StoredInstance, StudyRow
@@ -19,8 +20,7 @@ from serving.ups.step import Step
 from serving.ups.worklist import Worklist
 
 SCHEME = "99WETREAD"
-_SLACK_S = 600.0
-_AT_ONCE = 500
+_AT_ONCE = 100
 _TASK = code("110004", "DCM", "Computer Aided Detection")
 
 
@@ -34,11 +34,12 @@ class Analyses:
         self._ae_title = ae_title
 
     def catch_up(self) -> None:
-        """Bring every step to the state of its analysis."""
-        while behind := self._worklist.behind(slack_s=_SLACK_S, limit=_AT_ONCE):
-            moved = [self._follow(uid) for uid in behind]
-            if len(behind) < _AT_ONCE or not any(moved):
-                return
+        """Bring steps to the state of their analyses: many at a time, the first ended first."""
+        for workitem_uid in self._worklist.behind(limit=_AT_ONCE):
+            item = self._journal.workitem(workitem_uid)
+            if item is not None:
+                with suppress(NotFound):  # its study is being removed
+                    self._follow(item)
 
     def input_of(self, step: Step) -> JsonDataset:
         """Return the content of a step, of our own with the images that are analysed."""
@@ -48,20 +49,18 @@ class Analyses:
         received = [i for i in self._index.instances_of(study_uid) if i.origin == "received"]
         return {**step.content, rules.INPUT: sequence(*self._references(received))}
 
-    def _follow(self, workitem_uid: str) -> bool:
-        item = self._journal.workitem(workitem_uid)
-        if item is None:
-            return False
-        steps = self._worklist.performing(workitem_uid)
-        try:
-            uids = [step.ups_uid for step in steps] or [self._show(item)]
-            for uid in uids:
-                self._move(uid, item)
-        except NotFound:  # the study is being removed
-            return False
-        return True
+    def _follow(self, item: Workitem) -> None:
+        results = self._journal.results(workitem_uid=item.workitem_uid)
+        answered = any(result.kind in ANSWERS for result in results)
+        steps = self._worklist.performing(item.workitem_uid)
+        if not steps:
+            with suppress(Conflict):  # another process was faster
+                self._worklist.create(self._shown(item))
+        for step in steps:
+            self._move(step.ups_uid, item, _outcome_state(step, item, answered=answered))
 
-    def _show(self, item: Workitem) -> str:
+    def _shown(self, item: Workitem) -> Step:
+        """Return an analysis as a new step, in the state that it has come to."""
         uid, study = ups_uid(item.workitem_uid), self._index.study(item.study_uid)
         content = {**_described(item, study), **rules.created_by_us(uid)}
         step = Step(
@@ -71,25 +70,23 @@ class Analyses:
             created_at=item.created_at,
             workitem_uid=item.workitem_uid,
         )
-        with suppress(Conflict):  # another process was faster
-            self._worklist.create(step)
-        return uid
+        state = State(item.state)
+        step = step if state is State.SCHEDULED else _begun(step)
+        return self._ended(step, item, state) if state.final else step
 
-    def _move(self, uid: str, item: Workitem) -> None:
-        """Take a step through every state between its own and that of its analysis."""
-        results = self._journal.results(workitem_uid=item.workitem_uid)
-        answered = any(result.kind in ANSWERS for result in results)
+    def _move(self, uid: str, item: Workitem, wanted: State) -> None:
+        """Take a step through every state between its own and the wanted one."""
         with self._worklist.changing(uid) as change:
-            wanted = _outcome_state(change.after, item, answered=answered)
             if change.after.state is State.SCHEDULED and wanted is not State.SCHEDULED:
-                change.set(state=State.IN_PROGRESS, transaction_uid=new_uid())
+                change.after = _begun(change.after)
         with self._worklist.changing(uid) as change:
-            step = change.after
-            if wanted.final and step.state is State.IN_PROGRESS:
-                at = item.ended_at or self._worklist.clock()
-                outcome = self._outcome(step, item, wanted)
-                content = rules.stamped({**step.content, **outcome}, at)
-                change.set(state=wanted, content=content, ended_at=at)
+            if change.after.state is State.IN_PROGRESS and wanted.final:
+                change.after = self._ended(change.after, item, wanted)
+
+    def _ended(self, step: Step, item: Workitem, state: State) -> Step:
+        at = item.ended_at or self._worklist.clock()
+        content = rules.stamped({**step.content, **self._outcome(step, item, state)}, at)
+        return replace(step, state=state, content=content, ended_at=at)
 
     def _outcome(self, step: Step, item: Workitem, wanted: State) -> JsonDataset:
         began, ended = item.started_at or item.ended_at or 0.0, item.ended_at or 0.0
@@ -144,6 +141,10 @@ def ups_uid(workitem_uid: str) -> str:
 def new_uid() -> str:
     """Return a UID that nobody can guess."""
     return f"2.25.{uuid.uuid4().int}"
+
+
+def _begun(step: Step) -> Step:
+    return replace(step, state=State.IN_PROGRESS, transaction_uid=new_uid())
 
 
 def _outcome_state(step: Step, item: Workitem, *, answered: bool) -> State:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from imaging.dicom_json import JsonDataset
 from serving.ups.dataset import first, one
-from serving.ups.rules import PATIENT, STATE, STUDY
+from serving.ups.rules import INPUT, PATIENT, STATE, STUDY
 from serving.ups.states import State
 
 
@@ -45,7 +45,7 @@ def row_of(step: Step) -> dict[str, object]:
         "transaction_uid": step.transaction_uid,
         "pushed": step.pushed,
         "workitem_uid": step.workitem_uid,
-        "study_uid": first(content, STUDY),
+        "study_uid": first(content, STUDY) or first(content, INPUT, STUDY),
         "patient_id": first(content, PATIENT),
         "content": content,
         "created_at": step.created_at,

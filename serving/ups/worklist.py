@@ -20,6 +20,7 @@ from serving.ups.subscriptions import Subscriptions
 
 _steps = schema.ups.steps
 _AT_ONCE = 500
+_HISTORY_S, _SLACK_S = 86_400.0, 600.0
 
 
 class Worklist:
@@ -100,23 +101,23 @@ class Worklist:
         with self._engine.connect() as db:
             return [step_of(row) for row in db.execute(query)]
 
-    def behind(self, *, slack_s: float, limit: int) -> Sequence[str]:
+    def behind(self, *, limit: int) -> Sequence[str]:
         """Return analyses whose steps are missing or in an earlier state, the first ended first.
 
         Looked at are those that are open, those whose steps are, and those that ended since the
-        last that is known here, or shortly before: clocks of machines differ.
+        last that is known here, or shortly before: clocks of machines differ. A new worklist
+        begins with those of the last day.
         """
         items, mine = schema.workitems, _steps.c.tenant == self._tenant
         opened = (State.SCHEDULED, State.IN_PROGRESS)
-        floor = sa.select(sa.func.coalesce(sa.func.max(_steps.c.ended_at), 0.0)).where(
-            mine, _steps.c.pushed.is_(False)
-        )
+        last = sa.func.coalesce(sa.func.max(_steps.c.ended_at), self.clock() - _HISTORY_S)
+        floor = sa.select(last - _SLACK_S).where(mine, _steps.c.pushed.is_(False))
         followed = sa.select(_steps.c.workitem_uid).where(
             mine, _steps.c.state.in_(opened), _steps.c.workitem_uid.is_not(None)
         )
         looked_at = sa.or_(
             items.c.state.in_(opened),
-            items.c.ended_at > floor.scalar_subquery() - slack_s,
+            items.c.ended_at > floor.scalar_subquery(),
             items.c.workitem_uid.in_(followed),
         )
         late = sa.and_(_steps.c.state != items.c.state, _steps.c.state.in_(opened))

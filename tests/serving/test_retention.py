@@ -26,11 +26,15 @@ from serving.assessments import AssessmentRequest
 from serving.retention import Retention
 from serving.sections import RetentionSettings
 from serving.settings import load
+from serving.ups import rules
+from serving.ups.states import State
+from serving.ups.step import Step
 from serving.worker import build_writer
 from tests.dicom_node.rig import free_port, store, wait_for
 from tests.serving.bench import Bench, mr, peer
 from tests.serving.test_metrics import figures
 from tests.serving.test_operations import complete
+from tests.serving.ups_steps import pushed
 
 DAY_S = 86400.0
 _KILLED = """
@@ -549,3 +553,17 @@ def test_the_command_says_that_nothing_is_limited(bench: Bench, tmp_path: Path, 
     file.write_text('data_folder = "data"\n')
     assert main(["--settings", str(file), "retention"]) == 0
     assert "every study is kept" in capsys.readouterr().out
+
+
+def test_a_study_stays_while_another_system_waits_for_its_work_item(bench: Bench):
+    study = analysed(bench)
+    ds = pushed(StudyInstanceUID=study)
+    content, _ = rules.created(ds.to_json_dict(), "1.9", 1.0)
+    bench.parts.worklist.create(Step(ups_uid="1.9", content=content, pushed=True, created_at=1.0))
+    assert kept(bench) == {study: "in work"}
+    with bench.parts.worklist.changing("1.9") as change:
+        change.set(state=State.CANCELED, ended_at=2.0)
+    assert kept(bench) == {study: None}
+    bench.parts.retention.run(time.time())
+    with pytest.raises(NotFound):
+        bench.parts.worklist.step("1.9")

@@ -1,12 +1,16 @@
 """The worklist as other systems use it: workitems are made, found, claimed, performed, canceled."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydicom import Dataset
 
+from dicom_node import schema
+from imaging.reasons import reason
 from tests.builders import mr_series
 from tests.serving.dicomweb_site import Site, running
 from tests.serving.test_operations import complete
@@ -362,6 +366,29 @@ def test_an_analysis_goes_through_its_states(ours: tuple[Site, str, str]):
     performed = shown.UnifiedProcedureStepPerformedProcedureSequence[0]
     assert performed.PerformedStationNameCodeSequence[0].CodeValue == "WETREAD"
     assert performed.PerformedProcedureStepEndDateTime
+
+
+def test_a_new_worklist_begins_with_the_last_day(ours: tuple[Site, str, str]):
+    site, study, workitem = ours
+    site.journal.end(workitem, "COMPLETED", None)
+    site.journal.schedule("1.2.3-later", study_uid=study, content_digest="d", priority=1)
+    items = schema.workitems
+    with schema.writing(site.index.engine) as db:
+        longer = time.time() - 2 * 86_400
+        where = items.c.workitem_uid == workitem
+        db.execute(sa.update(items).where(where).values(ended_at=longer))
+    shown = only(site)
+    assert (shown.ProcedureStepState, shown.ScheduledProcedureStepPriority) == ("SCHEDULED", "HIGH")
+
+
+def test_an_analysis_that_has_ended_is_shown_with_its_end(ours: tuple[Site, str, str]):
+    site, _, workitem = ours
+    site.journal.begin(workitem)
+    site.journal.end(workitem, "CANCELED", reason("NO_IMAGES"))
+    shown = only(site)
+    assert shown.ProcedureStepState == "CANCELED"
+    progress = shown.ProcedureStepProgressInformationSequence[0]
+    assert progress.ReasonForCancellation == "the study holds no images"
 
 
 def test_capabilities_list_the_worklist(site: Site):

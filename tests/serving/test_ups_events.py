@@ -200,6 +200,17 @@ def test_pages_of_other_sites_open_no_channel(site: Site):
         assert heard_of(site, socket)
 
 
+def test_a_name_that_was_made_to_point_here_opens_no_channel(site: Site):
+    handshake = {
+        "Host": "elsewhere.example",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    assert site.client.get("/ws/subscribers/READER", headers=handshake).status_code == 403
+
+
 def heard_of(site: Site, socket: ClientConnection) -> bool:
     uid = create(site)
     return heard(socket) == (uid, "state", "SCHEDULED")
