@@ -23,6 +23,7 @@ _log = structlog.get_logger(__name__)
 _FAILED = 400
 _REFUSALS = (401, 403)
 _STUDY = r"(?P<study>[^/]+)"
+_WORKLIST = "/dicomweb/workitems"
 _WORK = r"/api/workitems/(?P<workitem>[^/]+)"
 
 
@@ -139,6 +140,8 @@ class Audited:
         item = self._journal.workitem(groups.get("workitem") or "")
         study_uid = groups.get("study") or (item.study_uid if item else "")
         query = scope["query_string"].decode("latin-1")
+        if kind is Kind.WORKITEM_CHANGED and scope["path"] != _WORKLIST:
+            query = ""  # the transaction UID of a claim is a secret of its performer
         event = AuditEvent(
             kind=kind,
             actors=(asking(scope), self._auditor.process),

@@ -29,7 +29,7 @@ P = ParamSpec("P")
 
 _log = structlog.get_logger(__name__)
 _LEAST_BYTES = 8 << 20
-_WORKLIST_S = 1.0
+_WORKLIST_S, _WORKLIST_PAUSE_S = 1.0, 10.0
 _GUARD_S = 1.0  # less than a dead slot is left alone
 
 
@@ -138,6 +138,7 @@ def _perform(parts: Parts) -> None:
             parts.performer.look(Offer(ae_title=title, task_codes=codes, models=models))
         except Exception:  # noqa: BLE001 - whatever hinders it now may be gone the next time
             _log.exception("worklist_fails")
+            time.sleep(_WORKLIST_PAUSE_S)
         time.sleep(_WORKLIST_S)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from lxml import etree
+from pydicom import Dataset
 
 from dicom_node import schema
 from dicom_node.audit.chain import AuditRecord
@@ -28,6 +29,7 @@ from tests.dicom_node.audit_rig import problems_of, values, written
 from tests.dicom_node.rig import free_port, part10
 from tests.serving.bench import Bench, mr, peer
 from tests.serving.test_api import Web, close, study_of
+from tests.serving.ups_steps import CLAIM, JSON, body, done, pushed, to
 
 # What shows and changes nothing of a patient.
 OTHERS = {"/healthz", "/readyz", "/metrics", "/models/{name}", "/language/{language}",
@@ -120,6 +122,21 @@ def test_verdicts_and_steering_are_recorded_before_the_answer(visitor: Visitor):
     assert visitor.ask("POST", f"/api/workitems/{work}/cancel") == 200
     assert visitor.events() == ["ASSESSED", "UNDONE", "REANALYSED", "PRIORITISED", "CANCELED"]
     assert {record.study_uid for record in visitor.left()} == {visitor.study}
+
+
+def test_the_secret_of_a_claimed_work_item_is_not_recorded(visitor: Visitor):
+    def sent(method: str, path: str, ds: Dataset | None = None, content: Any = None) -> int:
+        return visitor.ask(
+            method, f"/dicomweb/workitems{path}", json=content or body(ds), headers=JSON
+        )
+
+    assert sent("POST", "?1.9", pushed()) == 201
+    assert sent("PUT", "/1.9/state", content=to("IN PROGRESS")) == 200
+    assert sent("POST", f"/1.9?{CLAIM}", done()) == 200
+    records = visitor.left()
+    assert [record.event for record in records] == ["WORKITEM_CHANGED"] * 3
+    assert "/dicomweb/workitems?1.9" in records[0].message
+    assert not [record for record in records if CLAIM in record.message]
 
 
 def test_every_route_is_recorded_or_known_to_show_nothing(visitor: Visitor):
