@@ -15,12 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dicom_node.audit.auditor import Auditor
 from dicom_node.audit.kinds import DESTINATION, DESTINATION_MEDIA, SOURCE, Kind
-from dicom_node.audit.message import SERIOUS, Actor, AuditEvent, Query
-from serving.current_user import current_user
+from dicom_node.audit.message import MINOR, SERIOUS, SUCCESS, Actor, AuditEvent, Query
 from serving.journal import Journal
 
 _log = structlog.get_logger(__name__)
-_FAILED = 400
+_FAILED, _MOVED, _NOT_MODIFIED = 400, 300, 304
+_PERSON = "wetread.user"  # where a gate before the application leaves who asks
+_TOO_OFTEN = 429
 _REFUSALS = (401, 403)
 _STUDY = r"(?P<study>[^/]+)"
 _WORKLIST = "/dicomweb/workitems"
@@ -61,25 +62,43 @@ ROUTES = (
     Route.of("POST", f"{_WORK}/cancel", Kind.CANCELED),
     Route.of("POST", f"{_WORK}/retry", Kind.REANALYSED),
     Route.of("POST", "/api/deliveries/retry", Kind.REDELIVERED),
+    Route.of("POST", "/sign-in", Kind.SIGNED_IN),
+    Route.of("POST", "/sign-out", Kind.SIGNED_OUT),
 )  # fmt: skip
 
 
 def asking(scope: Scope) -> Actor:
     """Return who sent a request."""
     address = scope["client"][0] if scope.get("client") else ""
-    user = scope.get("state", {}).get("user") or current_user()
-    return Actor(user=user.name, address=address, role=DESTINATION, asked=True)
+    name = scope.get("state", {}).get("asked_by") or "unknown"
+    return Actor(user=name, address=address, role=DESTINATION, asked=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Stands behind the gate and lets `Audited`, which stands before it, know who was let in.
+
+    Without a gate that is `local`. Who signs in says the name as `request.state.asked_by`.
+    """
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        person = scope.get(_PERSON)
+        scope.setdefault("state", {})["asked_by"] = person.name if person else "local"
+        await self.app(scope, receive, send)
 
 
 class Audited:
-    """An application whose requests leave records."""
+    """An application whose requests leave records; what it refuses too, so it stands outermost."""
 
     def __init__(self, app: ASGIApp, auditor: Auditor, journal: Journal) -> None:
         self._app, self._auditor, self._journal = app, auditor, journal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})
@@ -87,22 +106,30 @@ class Audited:
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await self._tell(scope, message["status"])
+            elif message["type"] == "websocket.accept":
+                self._note(self._looked(scope, Kind.QUERIED, ""))
             await send(message)
 
         await self._app(scope, receive, told)
 
     async def _tell(self, scope: Scope, status: int) -> None:
+        found = _route_of(scope)
+        if found is not None and found[0].kind is Kind.SIGNED_IN:
+            await asyncio.to_thread(self._write, self._sign_in(scope, status))
+            return
         if status in _REFUSALS:
             self._note(self._refused(scope))
             return
-        found = None if status >= _FAILED else _route_of(scope)
-        if found is None:
+        if found is None or status >= _FAILED:
             return
         route, groups = found
         if route.method == "GET":
+            if _MOVED <= status != _NOT_MODIFIED:
+                return
             self._note(self._looked(scope, route.kind, groups.get("study") or ""))
         else:
-            await asyncio.to_thread(self._write, scope, route.kind, groups)
+            event = await asyncio.to_thread(self._changed, scope, route.kind, groups)
+            await asyncio.to_thread(self._write, event)
 
     def _note(self, event: AuditEvent) -> None:
         who, visit = event.actors[0], None
@@ -136,18 +163,31 @@ class Audited:
             text=f"{scope['method']} was refused",
         )
 
-    def _write(self, scope: Scope, kind: Kind, groups: dict[str, str | None]) -> None:
+    def _sign_in(self, scope: Scope, status: int) -> AuditEvent:
+        """Tell of somebody who signed in, or tried to (PS3.15 A.5.3.12)."""
+        failed = status >= _FAILED
+        outcome = SERIOUS if status == _TOO_OFTEN else MINOR if failed else SUCCESS
+        return AuditEvent(
+            kind=Kind.SIGNED_IN,
+            actors=(asking(scope), self._auditor.process),
+            outcome=outcome,
+            text="refused" if failed else "",
+        )
+
+    def _changed(self, scope: Scope, kind: Kind, groups: dict[str, str | None]) -> AuditEvent:
         item = self._journal.workitem(groups.get("workitem") or "")
         study_uid = groups.get("study") or (item.study_uid if item else "")
         query = scope["query_string"].decode("latin-1")
         if kind is Kind.WORKITEM_CHANGED and scope["path"] != _WORKLIST:
             query = ""  # the transaction UID of a claim is a secret of its performer
-        event = AuditEvent(
+        return AuditEvent(
             kind=kind,
             actors=(asking(scope), self._auditor.process),
             study_uid=study_uid,
             about=scope["path"] + (f"?{query}" if query else ""),
         )
+
+    def _write(self, event: AuditEvent) -> None:
         try:
             self._auditor.write(event)
         except SQLAlchemyError:  # it is done: the record follows as soon as it can

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dicom_node.web_instance import ROOT as DICOMWEB
 from imaging.errors import SetupError
 from serving.app import build
-from serving.audit_web import Audited
+from serving.audit_web import Audited, Named
 from serving.dicomweb import routes as dicomweb
 from serving.health import Health
 from serving.parts import Parts
@@ -31,7 +31,7 @@ def application(parts: Parts) -> ASGIApp:
     )
     viewer = Viewer(parts.settings.data_folder)
     front = Front(rest, {DICOMWEB: dicomweb.build(parts), VIEWER: viewer})
-    return Audited(front, parts.auditor, parts.journal)
+    return Audited(Named(front), parts.auditor, parts.journal)
 
 
 @dataclass(frozen=True, slots=True)
