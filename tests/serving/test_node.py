@@ -120,3 +120,21 @@ def test_a_taken_port_is_a_clear_error(node: NodeProcess):
     assert done.returncode == 1
     assert f"wetread: cannot listen on 127.0.0.1:{node.port}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_node_leaves_its_start_what_peers_did_and_its_stop_in_the_audit_trail(
+    node: NodeProcess, tmp_path: Path
+):
+    paths = save(mr(), tmp_path / "out")
+    assert node.send(*paths, calling="STRANGER").code != 0
+    assert node.send(*paths).code == 0
+    node.stop()
+    verdict = node.parts.audit_chain.verify()
+    assert verdict.problems == ()
+    events = [record.event for record in node.parts.audit_chain.records()]
+    assert events == ["STARTED", "REFUSED", "TRANSFER_BEGUN", "TRANSFERRED", "STOPPED"]
+    study = str(mr()[0].StudyInstanceUID)
+    assert [record.user for record in node.parts.audit_chain.records(study_uid=study)] == [
+        "SCANNER",
+        "SCANNER",
+    ]
