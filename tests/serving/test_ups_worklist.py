@@ -1,6 +1,7 @@
 """The memory of the worklist, on both databases."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,13 +10,20 @@ import pytest
 import sqlalchemy as sa
 
 from dicom_node import schema
+from dicom_node.archive import Archive
+from dicom_node.index import Index
+from dicom_node.ingest import Ingest
 from imaging.errors import Conflict
+from serving.journal import Journal
 from serving.ups import rules
+from serving.ups.analyses import Analyses
 from serving.ups.states import DONE, Ruling, State, change, key_of
 from serving.ups.step import Narrowed, Step
 from serving.ups.subscriptions import ALL, Subscriptions
 from serving.ups.worklist import Worklist
+from tests.dicom_node.rig import store
 from tests.postgresql import postgresql_server, postgresql_url
+from tests.serving.bench import mr
 from tests.serving.ups_steps import pushed
 
 __all__ = ["postgresql_server", "postgresql_url"]
@@ -74,3 +82,25 @@ def test_reports_are_kept_in_order_and_of_many_the_newest(engine: sa.Engine):
     watchers.taken([kept[0].number])
     assert watchers.waiting("READER", limit=10) == kept[1:]
     assert watchers.waiting("OTHER", limit=10) == []
+
+
+def test_analyses_are_followed(engine: sa.Engine, tmp_path: Path):
+    ingest = Ingest(Archive(tmp_path / "instances", reserve_bytes=0), Index(engine), time.time)
+    for each in mr(StudyInstanceUID="1.2.3"):
+        store(ingest, each)
+    journal, worklist = Journal(engine, tenant="default", clock=time.time), worklist_on(engine)
+    analyses = Analyses(worklist, journal, Index(engine), ae_title="WETREAD")
+
+    def states() -> list[tuple[str, bool]]:
+        analyses.catch_up()
+        return [(step.state, step.pushed) for step in worklist.find(Narrowed(patient_id="PH-1"))]
+
+    assert states() == []
+    journal.schedule("1.2.3-d", study_uid="1.2.3", content_digest="d", priority=5)
+    assert states() == [("SCHEDULED", False)]
+    journal.begin("1.2.3-d")
+    assert states() == [("IN PROGRESS", False)]
+    journal.end("1.2.3-d", "COMPLETED", None)
+    assert states() == [("COMPLETED", False)]
+    assert worklist.behind(limit=10) == []
+    assert list(worklist.find(Narrowed(states=("COMPLETED",), pushed=True))) == []
