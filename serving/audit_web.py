@@ -52,7 +52,7 @@ ROUTES = (
     Route.of("DELETE", "/dicomweb/workitems/.+", Kind.WORKITEM_CHANGED),
     Route.of("GET", f"/dicomweb/studies/{_STUDY}(/.+)?", Kind.ACCESSED),
     Route.of("GET", f"/studies/{_STUDY}(/.+)?", Kind.ACCESSED),
-    Route.of("GET", f"/api/studies/{_STUDY}(/assessments)?", Kind.ACCESSED),
+    Route.of("GET", f"/api/studies/{_STUDY}(/assessments|/saved)?", Kind.ACCESSED),
     Route.of("GET", f"/api/studies/{_STUDY}/.+", Kind.EXPORTED),
     Route.of("GET", "/|/api/studies|/api/workitems(/[^/]+)?|/api/deliveries", Kind.QUERIED),
     Route.of("POST", f"/api/studies/{_STUDY}/assessments", Kind.ASSESSED),
@@ -115,7 +115,11 @@ class Audited:
     async def _tell(self, scope: Scope, status: int) -> None:
         found = _route_of(scope)
         if found is not None and found[0].kind is Kind.SIGNED_IN:
-            await asyncio.to_thread(self._write, self._sign_in(scope, status))
+            event = self._sign_in(scope, status)
+            if status == _TOO_OFTEN:
+                self._auditor.note(event, visit=(event.kind, event.actors[0].address))
+            else:
+                await asyncio.to_thread(self._write, event)
             return
         if status in _REFUSALS:
             self._note(self._refused(scope))
@@ -134,7 +138,7 @@ class Audited:
     def _note(self, event: AuditEvent) -> None:
         who, visit = event.actors[0], None
         if event.kind is not Kind.EXPORTED:
-            about: Hashable = event.study_uid or event.query or event.about
+            about: Hashable = event.study_uid or event.query  # of refusals one stands for all
             visit = (event.kind, who, about)
         self._auditor.note(event, visit=visit)
 

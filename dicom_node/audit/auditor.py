@@ -15,7 +15,7 @@ from imaging.errors import NotFound
 
 _log = logging.getLogger(__name__)
 _MOST_WAITING = 100_000
-_MOST_VISITS = 10_000
+_TIDY_AT = 10_000
 _TOGETHER = 500
 _RETRY_S = 1.0
 _STOP_S = 5.0
@@ -58,6 +58,7 @@ class Auditor:
         self._patient_of, self._clock, self._visit_s = patient_of, clock, visit_s
         self._waiting: list[tuple[float, AuditEvent]] = []
         self._visits: dict[Hashable, float] = {}
+        self._tidy_at = _TIDY_AT
         self._lock, self._some = threading.Lock(), threading.Event()
         self._writing, self._stopping = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
@@ -128,8 +129,9 @@ class Auditor:
                 self._some.set()
 
     def _is_known(self, visit: Hashable, now: float) -> bool:
-        if len(self._visits) >= _MOST_VISITS:
+        if len(self._visits) >= self._tidy_at:
             self._visits = {k: t for k, t in self._visits.items() if now - t < self._visit_s}
+            self._tidy_at = max(_TIDY_AT, 2 * len(self._visits))
         began = self._visits.get(visit)
         if began is not None and now - began < self._visit_s:
             return True

@@ -24,7 +24,7 @@ class PeerAudit:
         self._lock = threading.Lock()
 
     def refused(self, calling: str, address: str, why: str) -> None:
-        """Tell of a peer that was not let in; of one that insists only now and then."""
+        """Tell of a peer that was not let in; of one address that insists only now and then."""
         title = calling.strip()
         peer = Actor(user=title, ae_title=title, address=address, asked=False)
         event = AuditEvent(
@@ -34,7 +34,7 @@ class PeerAudit:
             outcome=SERIOUS,
             text=why,
         )
-        self._audit.note(event, visit=(title, address, why))
+        self._audit.note(event, visit=(Kind.REFUSED, address, why))
 
     def stored(self, event: Event, stored: Stored) -> None:
         """Count an instance that was taken in."""

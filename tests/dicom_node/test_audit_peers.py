@@ -88,7 +88,7 @@ def test_a_refused_peer_is_an_alert_and_not_one_each_time(
     call: Callable[..., int], auditor: Auditor
 ) -> None:
     assert call("echoscu", title="STRANGER") != 0
-    assert call("echoscu", title="STRANGER") != 0
+    assert call("echoscu", title="OTHER") != 0
     (alert,) = written(auditor)
     assert alert.event == "REFUSED"
     assert values(alert, "//EventID/@csd-code") == ["110113"]

@@ -103,7 +103,8 @@ def test_searches_downloads_and_refusals(visitor: Visitor):
         assert visitor.ask("GET", "/dicomweb/studies?PatientName=Doe*") == 200
         assert visitor.ask("GET", "/?text=Doe") == 200
         assert visitor.ask("GET", f"/api/studies/{visitor.study}/fhir") == 200
-        assert visitor.ask("GET", "/dicomweb/studies", host="elsewhere.example") == 403
+        for path in ("/dicomweb/studies", "/dicomweb/series"):
+            assert visitor.ask("GET", path, host="elsewhere.example") == 403
         assert visitor.ask("GET", "/studies/1.2.3") == 404
         assert visitor.ask("GET", "/healthz") == 200
     events = visitor.events()
