@@ -99,8 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(stops.enter_context(tempfile.TemporaryDirectory(dir=options.folder)))
         small = [study(f"small {n}", 108, 256) for n in range(10)]
         large = [study(f"large {n}", 300, 512) for n in range(2)]
-        orthanc = _orthanc(folder, stops, [*small, *large])
-        ours = _wetread(folder, stops, [*small, *large])
+        orthanc = Client(orthanc_with([*small, *large], folder, stops), "/dicom-web")
+        ours = Client(wetread_with([*small, *large], folder, stops), "/dicomweb")
         load = os.getloadavg()[0]
         print(f"{platform.machine()}, {os.cpu_count()} processors, load {load:.1f} at the start")
         print(_ROW.format("question", "Wetread p50", "p95", "/s", "Orthanc p50", "p95", "/s", "x"))
@@ -159,7 +159,8 @@ def _figures(seconds: Sequence[float]) -> tuple[str, str, str]:
     return f"{statistics.median(seconds) * 1e3:.2f} ms", f"{late * 1e3:.2f}", f"{rate:.0f}"
 
 
-def _orthanc(folder: Path, stops: ExitStack, studies: Sequence[Study]) -> Client:
+def orthanc_with(studies: Sequence[Study], folder: Path, stops: ExitStack) -> int:
+    """Start Orthanc with studies; return its port, where DICOMweb is under /dicom-web."""
     executable = program()
     if executable is None:
         msg = "Orthanc is not installed"
@@ -191,10 +192,11 @@ def _orthanc(folder: Path, stops: ExitStack, studies: Sequence[Study]) -> Client
     for each in studies:
         for file in each.files:
             post_bytes(port, "/instances", file)
-    return Client(port, "/dicom-web")
+    return port
 
 
-def _wetread(folder: Path, stops: ExitStack, studies: Sequence[Study]) -> Client:
+def wetread_with(studies: Sequence[Study], folder: Path, stops: ExitStack) -> int:
+    """Start Wetread's web process with studies in `folder`/wetread; return its port."""
     port, data = free_port(8000), folder / "wetread"
     parts = Parts(Settings(data_folder=data))
     for each in studies:
@@ -218,7 +220,7 @@ def _wetread(folder: Path, stops: ExitStack, studies: Sequence[Study]) -> Client
     web = ChildProcess("web", command, log=folder / "web.log", environment=environment)
     stops.callback(web.stop)
     web.wait_until(lambda: answers(port, "/healthz"), limit_s=60)
-    return Client(port, "/dicomweb")
+    return port
 
 
 def study(name: str, slices: int, size: int) -> Study:
