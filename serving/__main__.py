@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 from imaging.errors import WetreadError
 from serving.logs import configure
+from serving.people.person import Role
 from serving.settings import Settings, load
 
 _EPILOG = """\
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     _backup_commands(commands)
     _retention_command(commands)
     _audit_commands(commands)
+    _people_commands(commands)
     _folder_commands(commands)
     _model_commands(commands)
     _viewer_commands(commands)
@@ -106,6 +108,22 @@ def _look_commands(commands: _Commands) -> None:
     urgent.set_defaults(run=_prioritise)
     check = commands.add_parser("check", help="check settings, ports, peers, models and disk")
     check.set_defaults(run=_check)
+
+
+def _people_commands(commands: _Commands) -> None:
+    for name, text, others in (
+        ("users", "who may sign in to pages and REST", ("remove", "password")),
+        ("keys", "which other systems may use REST and DICOMweb", ("revoke",)),
+    ):
+        known = commands.add_parser(name, help=text)
+        actions = known.add_subparsers(dest="action", required=True)
+        actions.add_parser("list", help="show names and roles")
+        for action in ("add", *others):
+            inner = actions.add_parser(action)
+            inner.add_argument("name", metavar="NAME")
+            if action == "add":
+                inner.add_argument("--role", choices=get_args(Role), default="reader")
+        known.set_defaults(run=_people, kind=name)
 
 
 def _retention_command(commands: _Commands) -> None:
@@ -274,6 +292,14 @@ def _audit(settings: Settings, options: argparse.Namespace) -> int:
         return verify(settings, options.head)
     wanted = Wanted(since=options.since, study_uid=options.study, user=options.user)
     return show(settings, wanted, as_xml=options.action == "export")
+
+
+def _people(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands import people
+
+    act = people.users if options.kind == "users" else people.keys
+    given = {key: vars(options).get(key, "") for key in ("name", "role")}
+    return act(settings, options.action, **given)
 
 
 def _inspect(settings: Settings, options: argparse.Namespace) -> int:

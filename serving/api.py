@@ -1,6 +1,7 @@
 """REST under /api: studies, models, workitems, events."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
@@ -20,6 +21,7 @@ from serving.study_view import StudyDetail, StudyList, StudyViews
 
 _EVENT_POLL_S = 0.5
 _KEEP_ALIVE_POLLS = 30
+_LONGEST_STREAM_S = 600.0  # then clients come again, and are asked again who they are
 
 router = APIRouter(prefix="/api")
 
@@ -249,8 +251,8 @@ async def events(
 
 
 async def _stream(journal: Journal, last_id: int, *, named: bool) -> AsyncIterator[str]:
-    quiet = 0
-    while True:
+    quiet, end = 0, time.monotonic() + _LONGEST_STREAM_S
+    while time.monotonic() < end:
         found = await asyncio.to_thread(journal.events_after, last_id)
         for event in found:
             last_id = event.id

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Request
 
 from serving.api import PROBLEM, JournalDep, OperationsDep, Views
 from serving.assessments import AssessmentRecord, AssessmentRequest, Assessments
-from serving.current_user import CurrentUser, User
+from serving.current_user import CurrentUser
 from serving.journal import Journal
 from serving.operations import Operations
+from serving.people.person import User
 from serving.saved_objects import SavedObject, SavedObjects
 
 router = APIRouter(prefix="/api/studies/{study_uid}/assessments", tags=["assessments"])

@@ -15,8 +15,10 @@ from serving.health import Health
 from serving.journal import Journal
 from serving.metrics import exposition
 from serving.operations import Operations
+from serving.people.book import People
+from serving.people.brake import Brake
 from serving.problems import answer_errors
-from serving.room import pages
+from serving.room import pages, sign_in
 from serving.saved_objects import SavedObjects
 from serving.settings import WETREAD_VERSION
 from serving.study_view import StudyViews
@@ -45,6 +47,8 @@ def build(
     app.state.saved = SavedObjects(
         index.engine, app.state.assessments, tenant=index.tenant, clock=time.time
     )
+    app.state.people = People(index.engine, tenant=index.tenant, clock=time.time)
+    app.state.brake = Brake()
     app.state.room = pages.furnished(
         index=index,
         archive=archive,
@@ -57,6 +61,7 @@ def build(
     app.include_router(api_assessments.router)
     app.include_router(api_downloads.router)
     app.include_router(pages.router)
+    app.include_router(sign_in.router)
     app.mount("/static", pages.static_files(), name="static")
     _add_health(
         app,

@@ -20,7 +20,6 @@ from serving.journal import Journal
 
 _log = structlog.get_logger(__name__)
 _FAILED, _MOVED, _NOT_MODIFIED = 400, 300, 304
-_PERSON = "wetread.user"  # where a gate before the application leaves who asks
 _TOO_OFTEN = 429
 _REFUSALS = (401, 403)
 _STUDY = r"(?P<study>[^/]+)"
@@ -72,22 +71,6 @@ def asking(scope: Scope) -> Actor:
     address = scope["client"][0] if scope.get("client") else ""
     name = scope.get("state", {}).get("asked_by") or "unknown"
     return Actor(user=name, address=address, role=DESTINATION, asked=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Stands behind the gate and lets `Audited`, which stands before it, know who was let in.
-
-    Without a gate that is `local`. Who signs in says the name as `request.state.asked_by`.
-    """
-
-    app: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        person = scope.get(_PERSON)
-        scope.setdefault("state", {})["asked_by"] = person.name if person else "local"
-        await self.app(scope, receive, send)
 
 
 class Audited:

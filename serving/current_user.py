@@ -1,21 +1,17 @@
-"""Who asks: the one place where a request gets its person."""
+"""Who asks: the one place where a request gets its person, and how that person is known."""
 
 from typing import Annotated
 
 from fastapi import Depends
+from starlette.requests import HTTPConnection
 
-from serving.records import Record
-
-
-class User(Record):
-    """A person; the name stands in what they leave behind."""
-
-    name: str
+from serving.people.person import LOCAL, SCOPE, User
 
 
-def current_user() -> User:
-    """Return who asks. Nobody signs in yet, and the server listens on loopback: it is `local`."""
-    return User(name="local")
+def current_user(request: HTTPConnection) -> User:
+    """Return who asks, as the gate found; without a gate it is this process itself."""
+    user: User = request.scope.get("state", {}).get(SCOPE, LOCAL)
+    return user
 
 
 CurrentUser = Annotated[User, Depends(current_user)]

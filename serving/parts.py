@@ -21,6 +21,7 @@ from serving.assessments import Assessments
 from serving.engine import Client
 from serving.journal import Journal
 from serving.operations import Operations
+from serving.people.book import People, SessionRules
 from serving.retention import Retention
 from serving.saved_objects import SavedObjects
 from serving.settings import Settings
@@ -73,6 +74,18 @@ class Parts:
     def assessments(self) -> Assessments:
         """The memory of what readers think."""
         return Assessments(self.index.engine, tenant=self.settings.tenant, clock=time.time)
+
+    @cached_property
+    def people(self) -> People:
+        """Who may use the web interfaces."""
+        web = self.settings.web
+        rules = SessionRules(
+            idle_s=web.session_idle_min * 60,
+            longest_s=web.session_hours * 3600,
+            secure=web.secure_cookies,
+        )
+        tenant = self.settings.tenant
+        return People(self.index.engine, tenant=tenant, clock=time.time, rules=rules)
 
     @cached_property
     def saved(self) -> SavedObjects:

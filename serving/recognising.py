@@ -15,10 +15,10 @@ from imaging.objects import MANUFACTURER
 from imaging.reasons import reason
 from imaging.saved_report import Group, groups_of, observer_of
 from imaging.seg_masks import SegmentMasks
-from serving.current_user import current_user
 from serving.dicomweb.offered import SENDER
 from serving.journal import Journal
 from serving.operations import Operations
+from serving.people.person import LOCAL
 from serving.records import FindingRecord, Result, reason_record
 from serving.saved_diffs import Ours, report_matches, segmentation_matches
 from serving.saved_objects import SavedMatch, SavedObject, SavedObjects
@@ -146,4 +146,4 @@ class Recogniser:
 def _reader(ds: Dataset, saved: SavedObject) -> str:
     """Return who saved an object: as it says, else by the way it came."""
     named = observer_of(ds) or text(ds, "ContentCreatorName")
-    return named or (current_user().name if saved.sender == SENDER else saved.sender)
+    return named or (LOCAL.name if saved.sender == SENDER else saved.sender)

@@ -301,6 +301,11 @@ class WebSettings(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Port = Field(8000, description="port to listen on")
+    session_idle_min: float = Field(60.0, gt=0, description="an unused session ends after it")
+    session_hours: float = Field(12.0, gt=0, description="every session ends after it")
+    secure_cookies: bool = Field(
+        default=False, description="session cookies over HTTPS only, for a proxy elsewhere"
+    )
 
 
 class DicomwebSettings(Section):

@@ -10,17 +10,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dicom_node.web_instance import ROOT as DICOMWEB
 from imaging.errors import SetupError
 from serving.app import build
-from serving.audit_web import Audited, Named
+from serving.audit_web import Audited
 from serving.dicomweb import routes as dicomweb
 from serving.health import Health
 from serving.parts import Parts
+from serving.people.gate import Gate
+from serving.people.origin import is_local_name
 from serving.settings import Settings
 from serving.viewer.package import ROOT as VIEWER
 from serving.viewer.site import Viewer
 
 
 def application(parts: Parts) -> ASGIApp:
-    """Return everything that is served."""
+    """Return everything that is served, behind the gate; the audit trail sees refusals too."""
+    return Audited(Gate(everything(parts), parts.people), parts.auditor, parts.journal)
+
+
+def everything(parts: Parts) -> "Front":
+    """Return everything that is served, to whoever asks."""
     rest = build(
         index=parts.index,
         archive=parts.archive,
@@ -29,9 +36,9 @@ def application(parts: Parts) -> ASGIApp:
         registry=parts.registry,
         health=Health(parts.settings, parts.index, parts.archive),
     )
+    rest.state.people = parts.people
     viewer = Viewer(parts.settings.data_folder)
-    front = Front(rest, {DICOMWEB: dicomweb.build(parts), VIEWER: viewer})
-    return Audited(Named(front), parts.auditor, parts.journal)
+    return Front(rest, {DICOMWEB: dicomweb.build(parts), VIEWER: viewer})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +60,25 @@ class Front:
             await self.rest(scope, receive, send)
 
 
+def exposed(parts: Parts) -> str:
+    """Return why this must not be served, or nothing."""
+    host = parts.settings.web.host
+    if is_local_name(host) or parts.people.guarded():
+        return ""
+    return f"[web] host {host} is for others too, but nobody has an account: wetread users add"
+
+
 def run(settings: Settings, stop: threading.Event) -> None:
-    """Serve until `stop` is set."""
+    """Serve until `stop` is set.
+
+    Raises
+    ------
+    SetupError
+        Others could reach it and nobody has an account or a key.
+    """
     parts = Parts(settings, process="web")
+    if exposed(parts):
+        raise SetupError(exposed(parts))
     app = application(parts)
     server = uvicorn.Server(
         uvicorn.Config(

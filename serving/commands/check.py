@@ -16,6 +16,7 @@ from serving.commands.tables import output
 from serving.health import Health, answers, is_ours
 from serving.parts import Parts
 from serving.settings import Settings
+from serving.web import exposed
 
 _PEER_TIMEOUTS = Timeouts(connect_s=3.0, reply_s=5.0)
 
@@ -48,6 +49,7 @@ def _lines(settings: Settings) -> Iterator[Line]:
     yield from _storage(settings)
     yield _node_port(settings)
     yield _web_port(settings)
+    yield _web_people(settings)
     yield from certificates(settings, time.time())
     for peer in settings.peers:
         yield _peer(settings, peer)
@@ -78,6 +80,15 @@ def _storage(settings: Settings) -> Iterator[Line]:
         yield Line(what="data folder", problem="" if writable else "not writable", remark=free)
     except (WetreadError, OSError) as error:
         yield Line(what="data folder", problem=f"{folder}: {error}")
+
+
+def _web_people(settings: Settings) -> Line:
+    try:
+        parts = Parts(settings)
+        remark = "must sign in" if parts.people.guarded() else "this machine alone, nobody signs in"
+        return Line(what="web users", problem=exposed(parts), remark=remark)
+    except (WetreadError, OSError) as error:
+        return Line(what="web users", problem=str(error))
 
 
 def _web_port(settings: Settings) -> Line:

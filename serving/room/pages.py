@@ -21,6 +21,7 @@ from imaging.errors import NotFound
 from imaging.verdict import RejectReason
 from models.registry import Registry
 from serving.assessments import Assessments
+from serving.current_user import current_user
 from serving.journal import Journal
 from serving.room import show
 from serving.room.figures import figures_since
@@ -183,7 +184,7 @@ def worklist(request: Request, room: RoomDep, query: Annotated[ListQuery, Query(
     offset = (query.page - 1) * PER_PAGE
     page = room.worklist.page(query.wanted, now=now, limit=PER_PAGE, offset=offset)
     midnight = datetime.fromtimestamp(now).astimezone().replace(hour=0, minute=0, second=0)
-    return _html(
+    return html(
         request,
         room,
         "worklist.html",
@@ -205,9 +206,9 @@ def study(request: Request, room: RoomDep, study_uid: str, *, series: str = "") 
     try:
         page = room.studies.page(study_uid, now=now, series_uid=series)
     except NotFound:
-        return _html(request, room, "missing.html", status=404)
+        return html(request, room, "missing.html", status=404)
     drawn = hashlib.sha256(" ".join(page.overlays).encode()).hexdigest()[:8]
-    return _html(
+    return html(
         request,
         room,
         "study.html",
@@ -242,15 +243,14 @@ def model(request: Request, room: RoomDep, name: str) -> Response:
     """Show the card of an installed model."""
     package = next((p for p in room.registry.packages() if p.manifest.name == name), None)
     if package is None:
-        return _html(request, room, "missing.html", status=404)
-    return _html(request, room, "model.html", package=package)
+        return html(request, room, "missing.html", status=404)
+    return html(request, room, "model.html", package=package)
 
 
 @router.get("/language/{language}")
 def language(language: str, back: str = "/") -> Response:
     """Choose the language of all pages and go back."""
-    local = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
-    answer = RedirectResponse(local, status_code=303, headers=_HEADERS)
+    answer = RedirectResponse(local_address(back), status_code=303, headers=_HEADERS)
     answer.set_cookie(
         COOKIE,
         chosen(language, None, None),
@@ -261,9 +261,16 @@ def language(language: str, back: str = "/") -> Response:
     return answer
 
 
-def _html(
+def local_address(back: str) -> str:
+    """Return where to go back to, if it is here; else the worklist."""
+    plain = back.isprintable() and back.startswith("/") and not back.startswith(("//", "/\\"))
+    return back if plain else "/"
+
+
+def html(
     request: Request, room: Room, template: str, *, status: int = 200, **values: Any
 ) -> Response:
+    """Return a page in the language of whoever asks."""
     words = Words(
         chosen(
             request.query_params.get("lang"),
@@ -272,6 +279,7 @@ def _html(
         )
     )
     values.setdefault("event", 0)
+    values["user"] = current_user(request)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     body = room.templates.get_template(template).render(t=words, here=here, **values)
     return HTMLResponse(body, status_code=status, headers=_HEADERS)

@@ -15,6 +15,13 @@ WORDS_ZH = {
     "Not here": "不存在",
     "There is no such study or model.": "没有这项检查或模型。",
     "Back to the worklist": "返回工作列表",
+    # Signing in
+    "Sign in": "登录",
+    "Sign out": "退出登录",
+    "Name": "用户名",
+    "Password": "密码",
+    "Name or password is wrong.": "用户名或密码错误。",
+    "Too many attempts; try again later.": "尝试次数过多，请稍后再试。",
     # Worklist
     "Worklist": "工作列表",
     "Today": "今日",

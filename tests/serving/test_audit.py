@@ -4,16 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from lxml import etree
 from pydicom import Dataset
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from dicom_node import schema
 from dicom_node.audit.chain import AuditRecord
@@ -22,7 +19,7 @@ from scripts.pacs import PacsPlan
 from scripts.receiver import Receiver
 from serving.__main__ import main
 from serving.audit_keeper import AuditKeeper
-from serving.audit_web import ROUTES, Audited, Named
+from serving.audit_web import ROUTES
 from serving.backup import make_backup, restore
 from serving.dicomweb.routes import services
 from serving.parts import Parts
@@ -159,35 +156,22 @@ def test_every_route_is_recorded_or_known_to_show_nothing(visitor: Visitor):
     assert missed == TOLD_BY_ITSELF
 
 
-class Gate:
-    """Lets in whom the query names, and answers a sign-in, as a gate before the pages does."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = Request(scope).query_params.get("as", "")
-        if scope["path"] == "/sign-in":
-            Request(scope).state.asked_by = name
-            answer = Response(status_code=303 if name == "ann" else 401)
-            await answer(scope, receive, send)
-        elif name:
-            await self._app({**scope, "wetread.user": SimpleNamespace(name=name)}, receive, send)
-        else:
-            await RedirectResponse("/sign-in", status_code=303)(scope, receive, send)
-
-
 def test_the_gate_tells_who_asks(visitor: Visitor):
-    parts = visitor.bench.parts
-    visitor.app = Audited(Gate(Named(Web(visitor.bench).app)), parts.auditor, parts.journal)
-    assert visitor.ask("GET", f"/studies/{visitor.study}") == 303
-    assert visitor.ask("POST", "/sign-in?as=bob") == 401
-    assert visitor.ask("POST", "/sign-in?as=ann") == 303
-    assert visitor.ask("GET", f"/studies/{visitor.study}?as=ann") == 200
+    word, here = "correct horse battery", {"Origin": "http://127.0.0.1"}
+    people = visitor.bench.parts.people
+    people.add_user("ann", "reader", word)
+    for name, status in (("bob", 401), ("ann", 303)):
+        form = {"name": name, "password": word}
+        assert visitor.ask("POST", "/sign-in", data=form, headers=here) == status
+    session = {"Cookie": f"wetread-session={people.sign_in('ann', word)}"}
+    assert visitor.ask("GET", f"/studies/{visitor.study}", headers={"Accept": "text/html"}) == 303
+    assert visitor.ask("GET", f"/studies/{visitor.study}", headers=session) == 200
+    assert visitor.ask("POST", "/sign-out", headers=session | here) == 303
     assert [(r.event, r.user, *values(r, "//@EventOutcomeIndicator")) for r in visitor.left()] == [
         ("SIGNED_IN", "bob", "4"),
         ("SIGNED_IN", "ann", "0"),
         ("ACCESSED", "ann", "0"),
+        ("SIGNED_OUT", "ann", "0"),
     ]
 
 

@@ -1,0 +1,213 @@
+"""The book of people: accounts, keys of other systems, and sessions, each a row."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import sqlalchemy as sa
+
+from dicom_node.schema import writing
+from dicom_node.schema_people import api_keys, sessions, users
+from imaging.errors import Conflict, NotFound, SetupError
+from serving.people.passwords import fits, hashed
+from serving.people.person import LOCAL, How, Role, User
+
+SHORTEST_PASSWORD = 12
+_NAME = re.compile(r"[\w .'@-]{1,64}")
+_SEEN_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRules:
+    """How long a session lasts, and whether its cookie goes over TLS only."""
+
+    idle_s: float = 3600.0
+    longest_s: float = 43_200.0
+    secure: bool = False
+
+
+class People:
+    """Who may ask. A removed person, key or session counts no more from the next request on."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        tenant: str,
+        clock: Callable[[], float],
+        rules: SessionRules | None = None,
+    ) -> None:
+        self._engine, self._tenant, self._clock = engine, tenant, clock
+        self.rules = rules or SessionRules()
+
+    def guarded(self) -> bool:
+        """Whether anyone has an account or a key, so that everyone must show one."""
+        known = (sa.exists().where(table.c.tenant == self._tenant) for table in (users, api_keys))
+        with self._engine.connect() as connection:
+            return bool(connection.scalar(sa.select(sa.or_(*known))))
+
+    def users(self) -> tuple[User, ...]:
+        """Return all accounts, by name."""
+        return self._all(users, "session")
+
+    def keys(self) -> tuple[User, ...]:
+        """Return the names and roles of all keys."""
+        return self._all(api_keys, "key")
+
+    def _all(self, table: sa.Table, how: How) -> tuple[User, ...]:
+        query = sa.select(table.c.name, table.c.role).where(table.c.tenant == self._tenant)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(table.c.name)).all()
+        return tuple(User(name=row.name, role=row.role, how=how) for row in rows)
+
+    def add_user(self, name: str, role: Role, password: str) -> None:
+        """Make an account.
+
+        Raises
+        ------
+        Conflict
+            The name is taken.
+        """
+        self._add(users, name, role=role, password=hashed(_long_enough(password)))
+
+    def add_key(self, name: str, role: Role) -> str:
+        """Make a key and return it; it is not kept and cannot be shown again."""
+        key = f"wetread_{secrets.token_urlsafe(32)}"
+        self._add(api_keys, name, role=role, digest=_digest(key))
+        return key
+
+    def _add(self, table: sa.Table, name: str, **values: str) -> None:
+        if not _NAME.fullmatch(name) or name == LOCAL.name:
+            msg = f"{name!r} cannot be a name: up to 64 letters, digits, spaces and . ' @ - _"
+            raise SetupError(msg)
+        row = {"tenant": self._tenant, "name": name, "created_at": self._clock(), **values}
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(table.insert().values(row))
+        except sa.exc.IntegrityError as error:
+            msg = f"there is {name!r} already"
+            raise Conflict(msg) from error
+
+    def set_password(self, name: str, password: str) -> None:
+        """Give another password, and end every session of that person."""
+        kept = hashed(_long_enough(password))
+        with writing(self._engine) as connection:
+            changed = connection.execute(
+                users.update().where(*self._row(users, name)).values(password=kept)
+            )
+            self._end_sessions(connection, name)
+        _must_be_one(changed.rowcount, name)
+
+    def remove_user(self, name: str) -> None:
+        """Remove an account and its sessions; what the person left behind keeps the name."""
+        with writing(self._engine) as connection:
+            gone = connection.execute(users.delete().where(*self._row(users, name)))
+            self._end_sessions(connection, name)
+        _must_be_one(gone.rowcount, name)
+
+    def revoke_key(self, name: str) -> None:
+        """Let a key open nothing any more."""
+        with writing(self._engine) as connection:
+            gone = connection.execute(api_keys.delete().where(*self._row(api_keys, name)))
+        _must_be_one(gone.rowcount, name)
+
+    def of_key(self, key: str) -> User | None:
+        """Return whose key this is."""
+        query = sa.select(api_keys.c.name, api_keys.c.role).where(
+            api_keys.c.tenant == self._tenant, api_keys.c.digest == _digest(key)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return User(name=row.name, role=row.role, how="key") if row else None
+
+    def sign_in(self, name: str, password: str) -> str | None:
+        """Begin a session and return what its cookie holds; None when name or password is wrong."""
+        query = sa.select(users.c.password).where(*self._row(users, name))
+        with self._engine.connect() as connection:
+            kept = connection.scalar(query)
+        if not fits(password, kept or _nobodys()) or kept is None:
+            return None
+        token, now = secrets.token_urlsafe(32), self._clock()
+        over = sa.or_(
+            sessions.c.created_at < now - self.rules.longest_s,
+            sessions.c.seen_at < now - self.rules.idle_s,
+        )
+        with writing(self._engine) as connection:
+            if connection.scalar(query) != kept:  # removed, or another password, meanwhile
+                return None
+            connection.execute(sessions.delete().where(sessions.c.tenant == self._tenant, over))
+            connection.execute(
+                sessions.insert().values(
+                    tenant=self._tenant,
+                    digest=_digest(token),
+                    user_name=name,
+                    created_at=now,
+                    seen_at=now,
+                )
+            )
+        return token
+
+    def of_session(self, token: str) -> User | None:
+        """Return whose session this is, unless it is over."""
+        now, here = self._clock(), self._row(sessions, _digest(token), column="digest")
+        query = (
+            sa.select(users.c.name, users.c.role, sessions.c.seen_at)
+            .join(
+                users,
+                sa.and_(users.c.tenant == sessions.c.tenant, users.c.name == sessions.c.user_name),
+            )
+            .where(
+                *here,
+                sessions.c.created_at >= now - self.rules.longest_s,
+                sessions.c.seen_at >= now - self.rules.idle_s,
+            )
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        if now - row.seen_at > min(_SEEN_EVERY_S, self.rules.idle_s / 2):
+            with writing(self._engine) as connection:
+                connection.execute(sessions.update().where(*here).values(seen_at=now))
+        return User(name=row.name, role=row.role, how="session")
+
+    def sign_out(self, token: str) -> None:
+        """End a session."""
+        here = self._row(sessions, _digest(token), column="digest")
+        with writing(self._engine) as connection:
+            connection.execute(sessions.delete().where(*here))
+
+    def _end_sessions(self, connection: sa.Connection, name: str) -> None:
+        here = self._row(sessions, name, column="user_name")
+        connection.execute(sessions.delete().where(*here))
+
+    def _row(
+        self, table: sa.Table, value: str, *, column: str = "name"
+    ) -> tuple[sa.ColumnElement[bool], ...]:
+        return table.c.tenant == self._tenant, table.c[column] == value
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@cache
+def _nobodys() -> str:
+    """Return a password that nobody has: a wrong name takes as long as a wrong password."""
+    return hashed(secrets.token_hex(16))
+
+
+def _long_enough(password: str) -> str:
+    if len(password) < SHORTEST_PASSWORD:
+        msg = f"a password has at least {SHORTEST_PASSWORD} characters"
+        raise SetupError(msg)
+    return password
+
+
+def _must_be_one(count: int, name: str) -> None:
+    if not count:
+        msg = f"there is no {name!r}"
+        raise NotFound(msg)

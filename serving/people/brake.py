@@ -1,0 +1,44 @@
+"""The brake on guessing: after too many failures a name, or an address, has to wait."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+
+_WINDOW_S = 900.0
+_MOST = {"name": 10, "address": 30}
+_REMEMBERED = 10_000
+
+
+class Brake:
+    """Failed sign-ins of the last quarter of an hour, kept in memory."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, Lock()
+        self._failures: dict[tuple[str, str], deque[float]] = {}
+
+    def begin(self, name: str, address: str) -> bool:
+        """Whether somebody may try now; it counts as failed until `succeeded` says otherwise."""
+        now, keys = self._clock(), (("name", name), ("address", address))
+        with self._lock:
+            if any(len(self._recent(key, now)) >= _MOST[key[0]] for key in keys):
+                return False
+            for key in keys:
+                self._failures.setdefault(key, deque()).append(now)
+            while len(self._failures) > _REMEMBERED:
+                self._failures.pop(next(iter(self._failures)))
+        return True
+
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget the failures of a name, and this attempt of its address."""
+        with self._lock:
+            self._failures.pop(("name", name), None)
+            tried = self._failures.get(("address", address))
+            if tried:
+                tried.pop()
+
+    def _recent(self, key: tuple[str, str], now: float) -> deque[float]:
+        times = self._failures.get(key, deque())
+        while times and times[0] < now - _WINDOW_S:
+            times.popleft()
+        return times
