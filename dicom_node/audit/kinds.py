@@ -69,6 +69,9 @@ class Kind(Enum):
     QUERIED = Sort(event=_dcm("110112", "Query"), action="E")
     REFUSED = Sort(event=_ALERT, type=_dcm("110126", "Node Authentication"), action="E")
     RESTRICTED = Sort(event=_ALERT, type=_dcm("110132", "Use of Restricted Function"), action="E")
+    PEOPLE_CHANGED = Sort(
+        event=_ALERT, type=_dcm("110137", "User security Attributes Changed"), action="E"
+    )
     RECORDS_REMOVED = Sort(event=_ALERT, type=_own("Audit records removed"), action="E")
     SIGNED_IN = Sort(event=_AUTHENTICATION, type=_dcm("110122", "Login"), action="E")
     SIGNED_OUT = Sort(event=_AUTHENTICATION, type=_dcm("110123", "Logout"), action="E")

@@ -65,14 +65,13 @@ def show(settings: Settings, wanted: Wanted, *, as_xml: bool) -> int:
         sys.stdout.writelines(f"{record.message}\n" for record in found)
     else:
         _print(found)
-    told(parts, Kind.LOG_USED, wanted.study_uid)
+    told(parts, Kind.LOG_USED, wanted.study_uid, about="audit")
     return 0
 
 
-def told(parts: Parts, kind: Kind, study_uid: str = "") -> None:
+def told(parts: Parts, kind: Kind, study_uid: str = "", *, about: str = "") -> None:
     """Record what the user of a command did."""
     user = replace(parts.auditor.process, asked=True)
-    about = "audit" if kind is Kind.LOG_USED else ""
     parts.auditor.write(AuditEvent(kind=kind, actors=(user,), study_uid=study_uid, about=about))
 
 

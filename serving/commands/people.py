@@ -3,7 +3,9 @@
 import getpass
 import sys
 
+from dicom_node.audit.kinds import Kind
 from imaging.errors import SetupError
+from serving.commands.audit import told
 from serving.commands.tables import empty_table, output
 from serving.parts import Parts
 from serving.people.person import Role, User
@@ -12,7 +14,8 @@ from serving.settings import Settings
 
 def users(settings: Settings, action: str, *, name: str, role: Role) -> int:
     """List, add or remove accounts, or change a password."""
-    people = Parts(settings).people
+    parts = Parts(settings)
+    people = parts.people
     if action == "add":
         people.add_user(name, role, _password())
     elif action == "password":
@@ -21,12 +24,15 @@ def users(settings: Settings, action: str, *, name: str, role: Role) -> int:
         people.remove_user(name)
     else:
         _show(people.users())
+        return 0
+    told(parts, Kind.PEOPLE_CHANGED, about=f"user {name}: {action}")
     return 0
 
 
 def keys(settings: Settings, action: str, *, name: str, role: Role) -> int:
     """List, add or revoke keys of other systems."""
-    people = Parts(settings).people
+    parts = Parts(settings)
+    people = parts.people
     if action == "add":
         sys.stdout.write(f"{people.add_key(name, role)}\n")
         sys.stderr.write("This is the only time it is shown.\n")
@@ -34,6 +40,8 @@ def keys(settings: Settings, action: str, *, name: str, role: Role) -> int:
         people.revoke_key(name)
     else:
         _show(people.keys())
+        return 0
+    told(parts, Kind.PEOPLE_CHANGED, about=f"key {name}: {action}")
     return 0
 
 

@@ -327,3 +327,6 @@ def test_an_address_for_others_is_refused_until_somebody_has_an_account(
     assert (book.of_key(key).name, book.of_key(key).role) == ("ris", "reader")
     assert book.sign_in("Ann", PASSWORD)
     assert not web.exposed(parts)
+    told = [record for record in parts.audit_chain.records() if record.event == "PEOPLE_CHANGED"]
+    assert ["user Ann: add" in told[0].message, "key ris: add" in told[1].message] == [True, True]
+    assert key not in told[1].message
