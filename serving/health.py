@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import ssl
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -68,9 +69,15 @@ class Health:
         return f"the DICOM listener does not answer on port {node.first_port}"
 
 
-def is_ours(host: str, port: int) -> bool:
-    """Whether the web process of a Wetread answers there."""
+def is_ours(host: str, port: int, *, https: bool) -> bool:
+    """Whether the web process of a Wetread answers there; whose certificate it shows is all one."""
     connection = http.client.HTTPConnection(_reached(host), port, timeout=_CONNECT_S)
+    if https:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(
+            _reached(host), port, timeout=_CONNECT_S, context=context
+        )
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()

@@ -301,6 +301,8 @@ class WebSettings(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Port = Field(8000, description="port to listen on")
+    certificate: str = Field("", description="PEM file, its chain behind it: then it is HTTPS")
+    key: str = Field("", description="PEM file: its key, without password")
     session_idle_min: float = Field(60.0, gt=0, description="an unused session ends after it")
     session_hours: float = Field(12.0, gt=0, description="every session ends after it")
     secure_cookies: bool = Field(

@@ -43,6 +43,7 @@ from serving.sections import (
 
 WETREAD_VERSION = version("wetread")
 DEFAULT_FILE = Path("wetread.toml")
+_PAIR = ("certificate", "key")
 _PREFIX = "WETREAD_"
 
 
@@ -80,6 +81,8 @@ class Settings(Section):
     def _names_are_known(self) -> "Settings":
         names = [*(peer.name for peer in self.peers), *(peer.name for peer in self.web_peers)]
         problems = [f"peer {name!r} is there twice" for name in set(names) if names.count(name) > 1]
+        if bool(self.web.certificate) != bool(self.web.key):
+            problems.append("[web] certificate and key go together")
         problems += [
             f"rule {rule.name!r}: destination {destination!r} is not a peer"
             for rule in self.rules
@@ -179,12 +182,15 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
 def _placed(settings: Settings, folder: Path) -> Settings:
     """Let relative names of files start at the folder of the settings file."""
     node, tls = settings.node, settings.node.tls
-    files = {name: _file(getattr(tls, name), folder) for name in ("certificate", "key", "ca")}
+    files = {name: _file(getattr(tls, name), folder) for name in (*_PAIR, "ca")}
     tls = tls.model_copy(update=files)
     return settings.model_copy(
         update={
             "audit": settings.audit.model_copy(
                 update={"syslog_ca": _file(settings.audit.syslog_ca, folder)}
+            ),
+            "web": settings.web.model_copy(
+                update={name: _file(getattr(settings.web, name), folder) for name in _PAIR}
             ),
             "data_folder": (folder / settings.data_folder.expanduser()).resolve(),
             "node": node.model_copy(update={"tls": tls}),

@@ -19,6 +19,7 @@ from serving.people.origin import is_local_name
 from serving.settings import Settings
 from serving.viewer.package import ROOT as VIEWER
 from serving.viewer.site import Viewer
+from serving.web_tls import context_factory
 
 
 def application(parts: Parts) -> ASGIApp:
@@ -87,6 +88,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
             port=settings.web.port,
             log_config=None,
             timeout_graceful_shutdown=2,
+            ssl_context_factory=context_factory(settings.web),
         )
     )
     thread = threading.Thread(target=server.run, name="web", daemon=True)

@@ -93,7 +93,7 @@ def _web_people(settings: Settings) -> Line:
 
 def _web_port(settings: Settings) -> Line:
     host, port = settings.web.host, settings.web.port
-    if is_ours(host, port):
+    if is_ours(host, port, https=bool(settings.web.certificate)):
         return Line(what="web port", remark=f"{host}:{port}, Wetread answers")
     taken = f"{host}:{port} is taken by another program" if answers(host, port) else ""
     return Line(what="web port", problem=taken, remark=f"{host}:{port} is free")
