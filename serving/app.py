@@ -1,39 +1,25 @@
 """The web application: pages, REST, health and figures."""
 
-import time
 from collections.abc import Callable
 
 from fastapi import FastAPI
 from fastapi.responses import Response
 
-from dicom_node.archive import Archive
-from dicom_node.index import Index
-from models.registry import Registry
 from serving import api, api_assessments, api_downloads
-from serving.assessments import Assessments
 from serving.health import Health
-from serving.journal import Journal
 from serving.metrics import exposition
-from serving.operations import Operations
-from serving.people.book import People
+from serving.parts import Parts
 from serving.people.brake import Brake
 from serving.problems import answer_errors
 from serving.room import pages, sign_in
-from serving.saved_objects import SavedObjects
 from serving.settings import WETREAD_VERSION
 from serving.study_view import StudyViews
 
 
-def build(
-    *,
-    index: Index,
-    archive: Archive,
-    journal: Journal,
-    operations: Operations,
-    registry: Registry,
-    health: Health,
-) -> FastAPI:
+def build(parts: Parts) -> FastAPI:
     """Return the application on these parts."""
+    index, archive, journal = parts.index, parts.archive, parts.journal
+    registry, health = parts.registry, Health(parts.settings, index, archive)
     app = FastAPI(
         title="Wetread",
         summary="AI results for the reading room",
@@ -42,13 +28,10 @@ def build(
     )
     app.state.views = StudyViews(index, journal)
     app.state.index, app.state.archive = index, archive
-    app.state.journal, app.state.operations, app.state.registry = journal, operations, registry
-    app.state.assessments = Assessments(index.engine, tenant=index.tenant, clock=time.time)
-    app.state.saved = SavedObjects(
-        index.engine, app.state.assessments, tenant=index.tenant, clock=time.time
-    )
-    app.state.people = People(index.engine, tenant=index.tenant, clock=time.time)
-    app.state.brake = Brake()
+    app.state.journal, app.state.registry = journal, registry
+    app.state.operations = parts.operations
+    app.state.assessments, app.state.saved = parts.assessments, parts.saved
+    app.state.people, app.state.brake = parts.people, Brake()
     app.state.room = pages.furnished(
         index=index,
         archive=archive,

@@ -17,12 +17,16 @@ from serving.order import place
 from serving.records import Delivery, Workitem
 from serving.settings import Settings
 from serving.studies import traits_of
-from serving.tickets import ANALYSE_STUDY, DELIVER_AGAIN, FILE_ASSESSMENT, StudyTicket
+from serving.tickets import (
+    ANALYSE_STUDY,
+    DELIVER_AGAIN,
+    FILE_ASSESSMENT,
+    StudyTicket,
+    workitem_name,
+)
 
 _log = structlog.get_logger(__name__)
-_DIGEST_SHOWN = 12
 _AT_ONCE = 1
-_ENDED = ("COMPLETED", "CANCELED")
 
 
 class Operations:
@@ -45,7 +49,7 @@ class Operations:
         if any(map(self._is_known, earlier)):
             return False
         ticket = StudyTicket(
-            workitem_uid=f"{study.study_uid}-{study.content_digest[:_DIGEST_SHOWN]}",
+            workitem_uid=workitem_name(study.study_uid, study.content_digest),
             study_uid=study.study_uid,
             content_digest=study.content_digest,
             completeness=study.completeness,
@@ -75,7 +79,7 @@ class Operations:
         if self._open(study_uid):
             msg = "an analysis of this study is waiting or running already"
             raise Conflict(msg)
-        work_id = f"{study_uid}-{study.content_digest[:_DIGEST_SHOWN]}-{len(known) + 1}"
+        work_id = workitem_name(study_uid, study.content_digest, str(len(known) + 1))
         self._start(_again(study, study.content_digest, work_id))
         return self._workitem(work_id)
 
@@ -98,7 +102,7 @@ class Operations:
     def cancel(self, workitem_uid: str) -> Workitem:
         """Stop a waiting or running workitem before its next step."""
         item = self._workitem(workitem_uid)
-        if item.state in _ENDED:
+        if not item.is_open:
             msg = f"the workitem is {item.state} already"
             raise Conflict(msg)
         self._client.cancel([workitem_uid, *self._client.children(workitem_uid)])
@@ -190,7 +194,7 @@ class Operations:
 
     def _open(self, study_uid: str) -> tuple[Workitem, ...]:
         items = self._journal.workitems(study_uid=study_uid)
-        return tuple(item for item in items if item.state not in _ENDED)
+        return tuple(item for item in items if item.is_open)
 
     def _is_known(self, item: Workitem) -> bool:
         """Whether the engine has begun, or will begin, an open workitem."""

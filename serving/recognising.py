@@ -54,9 +54,8 @@ class Recogniser:
             arriving = self._index.study(study_uid).state != "complete"
         except NotFound:  # removed meanwhile, the object with it
             return False
-        open_ones = ("SCHEDULED", "IN PROGRESS")
         items = self._journal.workitems(study_uid=study_uid)
-        return not (arriving or any(item.state in open_ones for item in items))
+        return not (arriving or any(item.is_open for item in items))
 
     def _take(self, saved: SavedObject) -> None:
         findings = self._journal.current_findings(saved.study_uid)

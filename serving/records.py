@@ -13,6 +13,7 @@ from imaging.reasons import Reason
 from imaging.sentences import Value
 
 WorkitemState = Literal["SCHEDULED", "IN PROGRESS", "COMPLETED", "CANCELED"]
+OPEN: tuple[WorkitemState, ...] = ("SCHEDULED", "IN PROGRESS")
 ResultKind = Literal["SEG", "SR", "KEY_IMAGE", "NOTICE", "ASSESSMENT", "TEXT", "REJECTION"]
 ANSWERS: tuple[ResultKind, ...] = ("SEG", "SR", "KEY_IMAGE")  # what a model that read makes
 APART: tuple[ResultKind, ...] = ("ASSESSMENT", "REJECTION")  # no later analysis replaces these
@@ -59,6 +60,11 @@ class Workitem(Record):
     started_at: float | None = TIME
     ended_at: float | None = TIME
     timings: dict[str, float] = Field(examples=[{"read": 0.2, "model": 1.1, "encode": 0.3}])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits or is in work."""
+        return self.state in OPEN
 
 
 class DecisionRecord(Record):

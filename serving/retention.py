@@ -14,7 +14,7 @@ from imaging.errors import NotFound
 from serving.assessments import Assessments
 from serving.engine import Client
 from serving.journal import Journal
-from serving.records import Delivery, Result, Workitem
+from serving.records import OPEN, Delivery, Result, Workitem
 from serving.sections import RetentionSettings
 
 Kept: TypeAlias = Literal["receiving", "in work", "unanalysed", "undelivered", "unassessed"]
@@ -22,7 +22,6 @@ Kept: TypeAlias = Literal["receiving", "in work", "unanalysed", "undelivered", "
 _log = structlog.get_logger(__name__)
 _DAY_S = 86400.0
 _GIGABYTE = 1 << 30
-_OPEN = ("SCHEDULED", "IN PROGRESS")
 _SETTLED = ("proven", "superseded")
 _SET_ASIDE = ("POISON", "OUT_OF_MEMORY", "TIME_LIMIT", "INTERNAL_ERROR")
 _TABLES = (
@@ -133,7 +132,7 @@ class Retention:
         items = self._journal.workitems(study_uid=study_uid)
         study = self._index.study(study_uid)
         yield study.state != "complete"
-        yield any(item.state in _OPEN for item in items) or self._is_asked_for(study_uid)
+        yield any(item.is_open for item in items) or self._is_asked_for(study_uid)
         yield not items or not _is_analysed(items[0], study.content_digest)
         yield self._is_undelivered(study_uid)
         yield self._settings.keep_unassessed and self._is_unassessed(study_uid)
@@ -142,7 +141,7 @@ class Retention:
         """Whether a work item of another system is open."""
         steps = schema.ups.steps
         mine = (steps.c.tenant == self._index.tenant, steps.c.study_uid == study_uid)
-        query = sa.select(steps.c.ups_uid).where(*mine, steps.c.pushed, steps.c.state.in_(_OPEN))
+        query = sa.select(steps.c.ups_uid).where(*mine, steps.c.pushed, steps.c.state.in_(OPEN))
         with self._index.engine.connect() as db:
             return db.execute(query).first() is not None
 

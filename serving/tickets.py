@@ -10,6 +10,14 @@ DELIVER_AGAIN = "deliver-again"
 FILE_ASSESSMENT = "file-assessment"
 
 
+_DIGEST_SHOWN = 12
+
+
+def workitem_name(study_uid: str, content_digest: str, *which: str) -> str:
+    """Return what an analysis is called: its study and content, and which of several it is."""
+    return "-".join([study_uid, content_digest[:_DIGEST_SHOWN], *which])
+
+
 class StudyTicket(TypedDict):
     """One content of one study to analyse.
 

@@ -12,7 +12,6 @@ from imaging.errors import SetupError
 from serving.app import build
 from serving.audit_web import Audited
 from serving.dicomweb import routes as dicomweb
-from serving.health import Health
 from serving.parts import Parts
 from serving.people.gate import Gate
 from serving.people.origin import is_local_name
@@ -29,17 +28,8 @@ def application(parts: Parts) -> ASGIApp:
 
 def everything(parts: Parts) -> "Front":
     """Return everything that is served, to whoever asks."""
-    rest = build(
-        index=parts.index,
-        archive=parts.archive,
-        journal=parts.journal,
-        operations=parts.operations,
-        registry=parts.registry,
-        health=Health(parts.settings, parts.index, parts.archive),
-    )
-    rest.state.people = parts.people
     viewer = Viewer(parts.settings.data_folder)
-    return Front(rest, {DICOMWEB: dicomweb.build(parts), VIEWER: viewer})
+    return Front(build(parts), {DICOMWEB: dicomweb.build(parts), VIEWER: viewer})
 
 
 @dataclass(frozen=True, slots=True)

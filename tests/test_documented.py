@@ -27,7 +27,6 @@ from imaging.sentence_table import SENTENCES
 from serving.__main__ import _parser
 from serving.app import build
 from serving.commands.analyse import analyse
-from serving.health import Health
 from serving.metrics import exposition
 from serving.parts import Parts
 from serving.settings import Settings
@@ -146,14 +145,7 @@ def test_every_command_and_option_is_named():
 
 
 def test_every_route_is_named(parts: Parts):
-    app = build(
-        index=parts.index,
-        archive=parts.archive,
-        journal=parts.journal,
-        operations=parts.operations,
-        registry=parts.registry,
-        health=Health(parts.settings, parts.index, parts.archive),
-    )
+    app = build(parts)
     operations = {
         f"`{method.upper()} {path}`"
         for path, methods in app.openapi()["paths"].items()

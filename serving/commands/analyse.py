@@ -18,7 +18,7 @@ from serving.folder import Found, Skipped, read_folder
 from serving.parts import Parts
 from serving.settings import Settings
 from serving.study_view import StudyViews
-from serving.tickets import StudyTicket
+from serving.tickets import StudyTicket, workitem_name
 
 
 def analyse(settings: Settings, folder: Path, output: Path, *, model: str | None) -> int:
@@ -96,7 +96,7 @@ def _analyse(parts: Parts, study_uid: str, output: Path) -> dict[str, Any]:
     """Run the service's steps one after the other, without the work engine."""
     pipeline, digest = build_pipeline(parts), parts.index.content_digest(study_uid)
     ticket = StudyTicket(
-        workitem_uid=f"{study_uid}-{digest[:12]}",
+        workitem_uid=workitem_name(study_uid, digest),
         study_uid=study_uid,
         content_digest=digest,
         completeness="confirmed",

@@ -13,6 +13,7 @@ from imaging.identity import ae_title
 from serving.dicomweb.admission import admit
 from serving.dicomweb.bodies import base_of
 from serving.dicomweb.query import pairs_of
+from serving.people.origin import is_foreign
 from serving.ups.analyses import Analyses
 from serving.ups.matching import Keys
 from serving.ups.reports import state_report
@@ -101,8 +102,7 @@ class Watching:
 
 def _require_own_origin(socket: WebSocket) -> None:
     """Keep out web pages of other sites: browsers let them open channels anywhere."""
-    origin = socket.headers.get("origin")
-    if origin is not None and origin.split("://")[-1] != socket.url.netloc:
+    if is_foreign(socket, browser=False):
         msg = "a page of another site may not open a channel"
         raise NotAuthorized(msg)
 

@@ -18,6 +18,7 @@ from imaging.priority import HIGH, LOW, ROUTINE, STAT
 from imaging.reasons import Reason, reason
 from serving.journal import Journal
 from serving.operations import Operations
+from serving.tickets import workitem_name
 from serving.ups import rules
 from serving.ups.analyses import SCHEME, Analyses, new_uid
 from serving.ups.dataset import codes, first, one, sequence, values
@@ -121,10 +122,10 @@ class Performer:
         digest = study.content_digest
         if study.state == "receiving" or digest is None:
             return None
-        opened = [w for w in self._journal.workitems(study_uid=study.study_uid) if w.state in _OPEN]
+        opened = [w for w in self._journal.workitems(study_uid=study.study_uid) if w.is_open]
         if not opened:
             own = hashlib.sha256(step.ups_uid.encode()).hexdigest()[:_SHOWN]
-            return f"{study.study_uid}-{digest[:_SHOWN]}-{own}"
+            return workitem_name(study.study_uid, digest, own)
         return next((w.workitem_uid for w in opened if w.content_digest == digest), None)
 
     def _take(self, step: Step, workitem_uid: str) -> bool:

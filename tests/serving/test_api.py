@@ -11,7 +11,6 @@ from sqlalchemy import text
 from dicom_node.records import Completion
 from imaging.reasons import Reason
 from serving.app import build
-from serving.health import Health
 from serving.records import Result
 from tests.models.networks import SEGMENTATION
 from tests.serving.bench import MODEL, Bench, ct, mr, peer
@@ -21,15 +20,8 @@ class Web:
     """The application, asked in process."""
 
     def __init__(self, bench: Bench) -> None:
-        self.bench, parts = bench, bench.parts
-        self.app: FastAPI = build(
-            index=parts.index,
-            archive=parts.archive,
-            journal=parts.journal,
-            operations=parts.operations,
-            registry=parts.registry,
-            health=Health(bench.settings, parts.index, parts.archive),
-        )
+        self.bench = bench
+        self.app: FastAPI = build(bench.parts)
 
     def ask(self, method: str, path: str, **sent: Any) -> httpx.Response:
         async def asked() -> httpx.Response:
