@@ -10,6 +10,7 @@ from serving.health import Health
 from serving.metrics import exposition
 from serving.parts import Parts
 from serving.people.brake import Brake
+from serving.people.desk import Desk
 from serving.problems import answer_errors
 from serving.room import pages, sign_in
 from serving.settings import WETREAD_VERSION
@@ -31,7 +32,7 @@ def build(parts: Parts) -> FastAPI:
     app.state.journal, app.state.registry = journal, registry
     app.state.operations = parts.operations
     app.state.assessments, app.state.saved = parts.assessments, parts.saved
-    app.state.people, app.state.brake = parts.people, Brake()
+    app.state.people, app.state.brake, app.state.desk = parts.people, Brake(), Desk()
     app.state.room = pages.furnished(
         index=index,
         archive=archive,

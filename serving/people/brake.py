@@ -29,6 +29,17 @@ class Brake:
                 self._failures.pop(next(iter(self._failures)))
         return True
 
+    def wait_s(self, name: str, address: str) -> float:
+        """Return the seconds until somebody who may not try now may."""
+        now = self._clock()
+        with self._lock:
+            held = [
+                times[0] + _WINDOW_S - now
+                for key in (("name", name), ("address", address))
+                if len(times := self._recent(key, now)) >= _MOST[key[0]]
+            ]
+        return max(held, default=0.0)
+
     def succeeded(self, name: str, address: str) -> None:
         """Forget the failures of a name, and this attempt of its address."""
         with self._lock:

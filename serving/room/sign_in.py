@@ -1,6 +1,6 @@
 """Signing in and out."""
 
-import asyncio
+from math import ceil
 from typing import Annotated
 from urllib.parse import parse_qs
 
@@ -9,11 +9,13 @@ from fastapi.responses import RedirectResponse, Response
 
 from serving.people.book import People
 from serving.people.brake import Brake
+from serving.people.desk import Desk
 from serving.people.gate import COOKIE
 from serving.problems import problem
 from serving.room.pages import RoomDep, html, local_address
 
 _LONGEST_FORM = 8192
+_SOON_S = 10
 
 router = APIRouter(include_in_schema=False)
 
@@ -44,14 +46,17 @@ async def sign_in(request: Request, room: RoomDep, people: PeopleDep) -> Respons
     name, back = form.get("name", "").strip(), local_address(form.get("back", "/"))
     request.state.asked_by = name  # the audit trail says who tried
     brake: Brake = request.app.state.brake
-    address, token = request.client.host if request.client else "", None
-    allowed = brake.begin(name, address)
-    if allowed:
-        token = await asyncio.to_thread(people.sign_in, name, form.get("password", ""))
+    address, values = request.client.host if request.client else "", {"back": back, "name": name}
+    desk: Desk = request.app.state.desk
+    if desk.full or not brake.begin(name, address):
+        values["problem"] = "Too many attempts; try again later."
+        answer = html(request, room, "sign_in.html", status=429, **values)
+        answer.headers["Retry-After"] = str(ceil(brake.wait_s(name, address)) or _SOON_S)
+        return answer
+    token = await desk.checked(people.sign_in, name, form.get("password", ""))
     if token is None:
-        text = "Name or password is wrong." if allowed else "Too many attempts; try again later."
-        values = {"back": back, "problem": text, "name": name}
-        return html(request, room, "sign_in.html", status=401 if allowed else 429, **values)
+        values["problem"] = "Name or password is wrong."
+        return html(request, room, "sign_in.html", status=401, **values)
     brake.succeeded(name, address)
     answer = RedirectResponse(back, status_code=303, headers={"Cache-Control": "no-store"})
     secure = people.rules.secure or request.url.scheme == "https"

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from serving.__main__ import main
 from serving.parts import Parts
 from serving.people.book import People, SessionRules
 from serving.people.brake import Brake
+from serving.people.desk import Desk as CheckDesk
 from serving.people.rights import needed, stated
 from serving.settings import Settings
 from tests.dicom_node.rig import wait_for
@@ -199,8 +201,9 @@ def test_a_session_is_kept_from_scripts_and_ends_on_signing_out(desk: Desk):
 def test_guessing_is_slowed_down_for_a_name(desk: Desk):
     with desk.client() as client:
         data = {"name": "nobody", "password": "x"}
-        seen = [client.post("/sign-in", data=data).status_code for _ in range(11)]
-    assert seen == [401] * 10 + [429]
+        answers = [client.post("/sign-in", data=data) for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 900
 
 
 def test_neither_passwords_nor_keys_nor_sessions_are_in_the_database(desk: Desk):
@@ -270,13 +273,41 @@ def test_a_name_that_could_not_stand_in_a_report_is_refused(tmp_path: Path, name
         people(tmp_path, Clock()).add_user(name, "reader", PASSWORD)
 
 
+def test_password_checks_hold_up_nobody_else():
+    let_go, running, most = threading.Event(), [0], [0]
+
+    def check() -> bool:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        let_go.wait(60)
+        running[0] -= 1
+        return True
+
+    async def rush() -> None:
+        checks = CheckDesk()
+        asked = [asyncio.ensure_future(checks.checked(check)) for _ in range(10)]
+        await asyncio.sleep(0)  # all of them have come
+        assert checks.full
+        others = [asyncio.to_thread(int, "7") for _ in range(20)]
+        assert await asyncio.wait_for(asyncio.gather(*others), 60) == [7] * 20
+        let_go.set()
+        assert await asyncio.gather(*asked) == [True] * 10
+        assert not checks.full
+
+    asyncio.run(rush())
+    assert most == [1]
+
+
 def test_an_address_that_guesses_many_names_has_to_wait():
     clock = Clock()
     brake = Brake(clock)
     assert all(brake.begin(f"name {n}", "10.0.0.9") for n in range(30))
     assert not brake.begin("another", "10.0.0.9")
     assert brake.begin("another", "10.0.0.8")
-    clock.now += 901
+    clock.now += 300
+    assert brake.wait_s("another", "10.0.0.9") == 600
+    assert brake.wait_s("another", "10.0.0.8") == 0
+    clock.now += 601
     assert brake.begin("another", "10.0.0.9")
 
 
