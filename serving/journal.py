@@ -17,6 +17,7 @@ from serving.order import next_turn
 from serving.records import (
     APART,
     DecisionRecord,
+    Delivery,
     Event,
     FindingRecord,
     Result,
@@ -201,8 +202,19 @@ class Journal(Deliveries):
             self._end_deliveries(db, study_uid, list(heirs.values()))
 
     def predecessors(self, study_uid: str, model: str, *, not_of: str) -> tuple[ObjectRef, ...]:
-        """Return the current SRs of a model in a study, but those of workitem `not_of`."""
+        """Return the SRs of a model in a study that those of workitem `not_of` replace.
+
+        The current ones, and where one of them has not reached everybody also what it replaced:
+        else that would look current to whoever never sees the one between.
+        """
         found = self._all(Result, schema.results, study_uid=study_uid, model=model, kind="SR")
+        own = {None, *(result.instance_uid for result in found if result.workitem_uid == not_of)}
+        earlier = [r for r in found if r.workitem_uid != not_of and r.state == "valid"]
+        named = [result for result in earlier if result.superseded_by in own]
+        for result in named:  # which grows meanwhile
+            if not self._has_reached_all(result):
+                replaced = (r for r in earlier if r.superseded_by == result.instance_uid)
+                named += [r for r in replaced if r not in named]
         return tuple(
             ObjectRef(
                 sop_class_uid=result.sop_class_uid,
@@ -210,11 +222,13 @@ class Journal(Deliveries):
                 series_uid=result.series_uid,
                 study_uid=study_uid,
             )
-            for result in found
-            if result.workitem_uid != not_of
-            and result.state == "valid"
-            and not result.superseded_by
+            for result in named
         )
+
+    def _has_reached_all(self, result: Result) -> bool:
+        """Whether a result was planned for somebody, and has arrived wherever it was."""
+        items = self._all(Delivery, schema.deliveries, instance_uid=result.instance_uid)
+        return bool(items) and all(item.state in {"delivered", "proven"} for item in items)
 
     def decisions(self, study_uid: str) -> tuple[DecisionRecord, ...]:
         """Return all decisions about a study."""

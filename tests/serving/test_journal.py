@@ -8,7 +8,7 @@ from dicom_node import schema
 from imaging.errors import NotFound
 from imaging.reasons import Reason
 from serving.journal import Journal
-from serving.records import DecisionRecord, FindingRecord, ReasonRecord, Result
+from serving.records import DecisionRecord, DeliveryState, FindingRecord, ReasonRecord, Result
 
 STUDY, WORK = "1.2", "1.2-abc"
 
@@ -182,8 +182,25 @@ def test_predecessors_are_the_current_reports_of_other_workitems(journal: Journa
         "other": {"model": "other"},
     }.items():
         journal.record_result(result(uid, **changes))
+    journal.plan_delivery(result("current"), "pacs")
+    journal.update_deliveries(["current"], "pacs", "proven")
     found = journal.predecessors(STUDY, "m", not_of="new")
     assert [ref.instance_uid for ref in found] == ["current"]
+
+
+@pytest.mark.parametrize("state", [None, "waiting", "held", "refused", "failed"])
+def test_what_somebody_never_saw_hides_nothing(journal: Journal, state: DeliveryState | None):
+    for uid, heir in {"first": "second", "second": "third", "third": "mine"}.items():
+        journal.record_result(result(uid, superseded_by=heir))
+    journal.record_result(result("mine", workitem_uid="new"))
+    for uid in ("first", "second"):
+        journal.plan_delivery(result(uid), "pacs")
+        journal.update_deliveries([uid], "pacs", "proven")
+    if state:
+        journal.plan_delivery(result("third"), "pacs")
+        journal.update_deliveries(["third"], "pacs", state)
+    found = journal.predecessors(STUDY, "m", not_of="new")
+    assert [ref.instance_uid for ref in found] == ["third", "second"]
 
 
 def test_deliveries_go_their_way(journal: Journal, clock: list[float]):
