@@ -120,16 +120,20 @@ class _Auditor:
     def _replaced(
         self, study_uid: str, known: Sequence[Result], there: frozenset[str]
     ) -> frozenset[str]:
-        """Return results that were not sent because a later one, which is there, replaced them."""
+        """Return results that were not sent because a later one, which is there, replaced them.
+
+        There is no delivery of one whose analysis was killed before it planned any, and went on
+        with images that had come meanwhile.
+        """
         heirs = {result.instance_uid: result.superseded_by for result in known}
         deliveries = self._parts.journal.deliveries(study_uid=study_uid)
-        ended = {item.instance_uid for item in deliveries if item.state == "superseded"}
+        sent = {item.instance_uid for item in deliveries if item.state != "superseded"}
 
         def last_heir(uid: str) -> str:
             heir = heirs.get(uid)
             return uid if heir is None else last_heir(heir)
 
-        return frozenset(uid for uid in ended if uid in heirs and last_heir(uid) in there)
+        return frozenset(uid for uid in heirs if uid not in sent and last_heir(uid) in there)
 
 
 def _current(audit: Audit, study: ChaosStudy, objects: list[Dataset]) -> None:
