@@ -194,8 +194,8 @@ def test_a_segmentation_is_shown_in_its_colour(page: Page, shown: Running):
 def test_the_study_page_opens_a_ct_with_its_segment_in_colour(page: Page, shown: Running):
     page.goto(shown.address(f"/studies/{study_uid(shown, 'CT')}"))
     page.locator("header").get_by_role("link", name="Full viewer").click()
-    wait_for(lambda: greenish(page) > 0.1, seconds=240)
-    assert reddish(page) < 0.01
+    # While the viewer loads, its own signs may be red for a moment.
+    wait_for(lambda: greenish(page) > 0.1 and reddish(page) < 0.01, seconds=240)
     assert page.get_by_text("CT test").first.is_visible()
 
 
