@@ -229,6 +229,7 @@ def main() -> int:
             options.folder.mkdir(parents=True)
             return run(options, options.folder.resolve())
         with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o755)  # for root, PostgreSQL's server runs as another user
             return run(options, Path(folder))
     except (SetupError, FileExistsError) as error:
         sys.stderr.write(f"chaos: {error}\n")
