@@ -1,5 +1,6 @@
 """Run a package on a volume: the numbers the network gives, in the patient's frame."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,7 +12,8 @@ from imaging.errors import InferenceFailed
 from imaging.findings import Mask
 from imaging.resample import windowed
 from imaging.volume import Volume
-from models.manifest import Activation, Manifest, Mode
+from models.bundle_maps import label_maps
+from models.manifest import Activation, Kind, Manifest, Mode
 from models.package import Package
 from models.preprocess import (
     Block,
@@ -91,6 +93,8 @@ def predict(
     PackageInvalid
         The network cannot be loaded.
     """
+    if package.manifest.kind is Kind.BUNDLE:
+        return _bundle_maps(package, volume, sessions)
     runner = sessions.runner(package)
     if package.manifest.inference.mode is Mode.SLICES:
         return _series_classes(package.manifest, volume, masks, runner=runner)
@@ -109,6 +113,14 @@ def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps
     for place, channel in zip(probability, channels, strict=True):
         place[:] = restored(output[channel], block.grid, volume.grid)
     return LabelMaps(probability=probability, model_seconds=runner.seconds)
+
+
+def _bundle_maps(package: Package, volume: Volume, sessions: Sessions) -> LabelMaps:
+    started = time.perf_counter()
+    answer = sessions.ask(package, volume.voxels, volume.grid.affine)
+    seconds = time.perf_counter() - started
+    probability = label_maps(answer, package.manifest.labels, volume.grid)
+    return LabelMaps(probability=probability, model_seconds=seconds)
 
 
 def _modality(volume: Volume) -> str:

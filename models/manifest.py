@@ -16,6 +16,13 @@ class Task(StrEnum):
     CLASSIFICATION = "classification"  # a probability for every class
 
 
+class Kind(StrEnum):
+    """What the package holds, and so how its network is run."""
+
+    ONNX = "onnx"  # a file for ONNX Runtime; what goes in and comes out is in the manifest
+    BUNDLE = "bundle"  # a MONAI bundle, which is code and says itself what goes in and comes out
+
+
 class Sizing(StrEnum):
     """How the image gets the size that the network wants."""
 
@@ -209,6 +216,8 @@ class Manifest:
         What was measured, and the figure, both as text.
     concept, site
         What the model's answer is about, and where.
+    kind
+        Of a bundle `file`, `input` and `inference` say nothing, but for the time limit.
     """
 
     name: str
@@ -231,3 +240,4 @@ class Manifest:
     labels: tuple[Label, ...]
     classes: tuple[ClassLabel, ...]
     checks: Checks
+    kind: Kind = Kind.ONNX

@@ -17,6 +17,7 @@ from models.manifest import (
     InferenceSpec,
     InputSpec,
     Intensity,
+    Kind,
     Label,
     Manifest,
     Mode,
@@ -31,11 +32,23 @@ _MODALITY = r"[A-Z]{2,16}"
 _NAME = r"[a-z][a-z0-9-]{1,47}"
 _FILE = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
+# What a bundle is fed it says itself.
+_UNSAID_INPUT = InputSpec(
+    axes="RAS",
+    spacing_mm=None,
+    sizing=Sizing.KEEP,
+    size=None,
+    crop=False,
+    channels=1,
+    channels_last=False,
+    intensity=Intensity(scaling=Scaling.NONE, lower=0.0, upper=1.0),
+)
+
 _T = TypeVar("_T")
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Return the manifest in the file `path`.
+def read_manifest(path: Path, kind: Kind = Kind.ONNX) -> Manifest:
+    """Return the manifest in the file `path` of a package of this `kind`.
 
     Raises
     ------
@@ -49,14 +62,14 @@ def read_manifest(path: Path) -> Manifest:
         msg = f"{path.name} cannot be read: {error}"
         raise PackageInvalid(msg) from error
     problems: list[str] = []
-    manifest = _manifest(Table(document, "", problems))
+    manifest = _manifest(Table(document, "", problems), kind)
     problems += _contradictions(manifest)
     if problems:
         raise PackageInvalid("\n".join(problems))
     return manifest
 
 
-def _manifest(top: Table) -> Manifest:
+def _manifest(top: Table, kind: Kind) -> Manifest:
     model = top.table("model")
     manifest = Manifest(
         name=model.text("name", pattern=_NAME),
@@ -74,11 +87,12 @@ def _manifest(top: Table) -> Manifest:
         site=model.code("site"),
         evaluation=top.table("evaluation").figures(),
         needs=_needs(top.table("needs")),
-        input=_input(top.table("input")),
-        inference=_inference(top.table("inference")),
+        input=_input(top.table("input")) if kind is Kind.ONNX else _UNSAID_INPUT,
+        inference=_inference(top.table("inference"), kind),
         labels=_each(top, "labels", _label),
         classes=_each(top, "classes", _class),
         checks=_checks(top.table("checks")),
+        kind=kind,
     )
     model.close()
     top.close()
@@ -147,7 +161,22 @@ def _intensity(table: Table) -> Intensity:
     return intensity
 
 
-def _inference(table: Table) -> InferenceSpec:
+def _inference(table: Table, kind: Kind) -> InferenceSpec:
+    if kind is Kind.BUNDLE:
+        unsaid = InferenceSpec(
+            mode=Mode.WHOLE,
+            activation=Activation.NONE,
+            patch=None,
+            overlap=0.0,
+            blending=Blending.CONSTANT,
+            batch=1,
+            step_mm=0.0,
+            gate="",
+            gate_fraction=0.0,
+            time_limit_s=table.number("time_limit_s", 0.0),
+        )
+        table.close()
+        return unsaid
     spec = InferenceSpec(
         mode=table.choice("mode", Mode),
         activation=table.choice("activation", Activation, Activation.NONE),

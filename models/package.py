@@ -1,14 +1,16 @@
-"""A model package: a folder with `model.toml`, the weights, and nothing that could run code."""
+"""A model package: a folder with `model.toml` and the network; code must be trusted."""
 
 import hashlib
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.errors import PackageInvalid
 from imaging.findings import Algorithm
 from imaging.identity import derived_uid
-from models.manifest import Manifest
+from models.bundle import is_bundle, read_bundle
+from models.manifest import Kind, Manifest
 from models.manifest_file import FILE_NAME, read_manifest
 
 _PICKLED_NAMES = frozenset((".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib"))
@@ -26,8 +28,14 @@ class Package:
 
     @property
     def weights(self) -> Path:
-        """The file with the network."""
-        return self.folder / self.manifest.file
+        """The file with the network; a bundle is its whole folder."""
+        bundle = self.manifest.kind is Kind.BUNDLE
+        return self.folder if bundle else self.folder / self.manifest.file
+
+    @property
+    def is_code(self) -> bool:
+        """Whether running the network runs code that came with the package."""
+        return self.manifest.kind is Kind.BUNDLE
 
     def algorithm(self, settings_digest: str) -> Algorithm:
         """Return how results name this package; `device_uid` follows the digest."""
@@ -44,26 +52,43 @@ class Package:
 
 
 def read_package(folder: Path) -> Package:
-    """Return the package in `folder`.
+    """Return the package in `folder`; nothing in it is run.
 
     Raises
     ------
     PackageInvalid
         The message names every problem of the manifest and the files, one to a line.
     """
-    files = _files(folder)
-    problems = [f"{file.name} is pickled: it could run code" for file in files if _pickled(file)]
+    kind = Kind.BUNDLE if is_bundle(folder) else Kind.ONNX
+    problems = list(_file_problems(folder, kind))
     try:
-        manifest = read_manifest(folder / FILE_NAME)
+        manifest = read_manifest(folder / FILE_NAME, kind)
     except PackageInvalid as error:
         raise PackageInvalid("\n".join([*problems, str(error)])) from error
-    if not (folder / manifest.file).is_file():
-        problems.append(f"{manifest.file} is missing")
-    elif not manifest.file.endswith(".onnx"):
-        problems.append(f"{manifest.file} is not ONNX")
+    if kind is Kind.ONNX:
+        problems += _weight_problems(folder, manifest.file)
     if problems:
         raise PackageInvalid("\n".join(problems))
     return Package(folder=folder, manifest=manifest, digest=digest_of(folder))
+
+
+def _file_problems(folder: Path, kind: Kind) -> Iterator[str]:
+    files = _files(folder)
+    if kind is Kind.ONNX:
+        yield from (
+            f"{file.name} is pickled: it could run code" for file in files if _pickled(file)
+        )
+        return
+    try:
+        read_bundle(folder)
+    except PackageInvalid as error:
+        yield str(error)
+
+
+def _weight_problems(folder: Path, file: str) -> list[str]:
+    if not (folder / file).is_file():
+        return [f"{file} is missing"]
+    return [] if file.endswith(".onnx") else [f"{file} is not ONNX"]
 
 
 def digest_of(folder: Path) -> str:

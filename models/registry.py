@@ -7,6 +7,8 @@ from pathlib import Path
 
 from imaging.errors import NotFound, PackageInvalid
 from models.package import Package, read_package
+from models.trust import FILE_NAME as TRUSTED
+from models.trust import Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,11 @@ class Registry:
     _read: dict[str, tuple[_Signature, Package]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @property
+    def trust(self) -> Trust:
+        """Which packages may run code."""
+        return Trust(self.folder / TRUSTED)
 
     def packages(self) -> tuple[Package, ...]:
         """Return the usable packages in name order."""
@@ -52,8 +59,8 @@ class Registry:
             raise NotFound(msg)
         signature = _signature(self.folder / name)
         if name in self._read and self._read[name][0] == signature:
-            return self._read[name][1]
-        package = read_package(self.folder / name)
+            return self._trusted(self._read[name][1])
+        package = self._trusted(read_package(self.folder / name))
         if package.manifest.name != name:
             msg = f"the folder is named {name}, the model {package.manifest.name}"
             raise PackageInvalid(msg)
@@ -74,7 +81,8 @@ class Registry:
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as temporary:
             copy = Path(temporary) / "new"
-            read_package(source)  # before copying: nothing large, linked or pickled is copied
+            # Before copying: nothing large, linked or untrusted is copied.
+            self._trusted(read_package(source))
             shutil.copytree(source, copy)
             name = read_package(copy).manifest.name
             target = self.folder / name
@@ -96,6 +104,15 @@ class Registry:
             raise NotFound(msg)
         with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as temporary:
             (self.folder / name).rename(Path(temporary) / "old")
+
+    def _trusted(self, package: Package) -> Package:
+        if package.is_code and not self.trust.holds(package.digest):
+            msg = (
+                "it may run code of its own, so its digest must be trusted by an administrator: "
+                f"wetread models add PATH --trust {package.digest}"
+            )
+            raise PackageInvalid(msg)
+        return package
 
     def _names(self) -> tuple[str, ...]:
         if not self.folder.is_dir():

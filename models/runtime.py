@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from imaging.errors import InferenceFailed, ModelError, PackageInvalid
+from imaging.geometry import Matrix
+from models.bundle_session import BundleAnswer, BundleSession
 from models.device import Device, chosen, usable
+from models.manifest import Kind
 from models.package import Package
 from models.turns import OwnTurns, Turns
 
@@ -98,7 +101,39 @@ class Sessions:
     opener: Opener = OnnxSession
     turns: Turns = field(default_factory=OwnTurns)
     _loaded: dict[tuple[str, str], Session] = field(default_factory=dict, init=False)
+    _bundles: dict[tuple[str, str], BundleSession] = field(default_factory=dict, init=False)
     _loading: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def ask(self, package: Package, voxels: Array, affine: Matrix) -> BundleAnswer:
+        """Return what a bundle says about a volume, on the first device that works.
+
+        Raises
+        ------
+        ModelError
+            It cannot be loaded or fails on every device.
+        """
+        for device in self.devices[:-1]:
+            try:
+                return self._ask(package, device, (voxels, affine))
+            except ModelError:
+                continue
+        return self._ask(package, self.devices[-1], (voxels, affine))
+
+    def _ask(self, package: Package, device: Device, volume: tuple[Array, Matrix]) -> BundleAnswer:
+        with self.turns.on(device.name):
+            try:
+                return self._bundle(package, device).run(*volume)
+            except InferenceFailed:
+                with self._loading:  # its process may have ended; the next volume gets a new one
+                    self._bundles.pop((package.digest, device.name), None)
+                raise
+
+    def _bundle(self, package: Package, device: Device) -> BundleSession:
+        key = (package.digest, device.name)
+        with self._loading:
+            if key not in self._bundles:
+                self._bundles[key] = BundleSession(package.folder, device, self.threads)
+            return self._bundles[key]
 
     def runner(self, package: Package) -> "Runner":
         """Return what runs the network of `package` for one prediction."""
@@ -112,13 +147,14 @@ class Sessions:
         ModelError
             No device can load it.
         """
+        load = self._bundle if package.manifest.kind is Kind.BUNDLE else self._session
         for device in self.devices[:-1]:
             try:
-                self._session(package, device)
+                load(package, device)
             except ModelError:
                 continue
             return
-        self._session(package, self.devices[-1])
+        load(package, self.devices[-1])
 
     def run(self, package: Package, device: Device, array: Array) -> Array:
         """Return the network's output on `device`, loading it first if need be.

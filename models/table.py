@@ -8,6 +8,7 @@ from typing import TypeVar
 from imaging.codes import Code
 
 _CODE_PARTS = 3
+PLACEHOLDER = "REPLACE"  # stands where only a person can say what is meant
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -38,6 +39,8 @@ class Table:
         if not isinstance(value, str) or (value != default and not re.fullmatch(pattern, value)):
             self._note(key, "is not a text" if not isinstance(value, str) else "is not allowed")
             return ""
+        if value.startswith(PLACEHOLDER):
+            self._note(key, "still has to be filled in")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -115,6 +118,8 @@ class Table:
         if len(parts) != _CODE_PARTS or not all(parts):
             self._note(key, "is not a code [value, scheme, meaning]")
             return Code("", "", "")
+        if PLACEHOLDER in parts:
+            self._note(key, f"still has to be filled in: {' '.join(parts)}")
         return Code(*parts)
 
     def figures(self) -> dict[str, str]:

@@ -196,13 +196,20 @@ def _model_commands(commands: _Commands) -> None:
     listing.set_defaults(run=_models, action="list")
     for name, argument, text in (
         ("install", "name", "fetch a pretrained model by its recipe, convert and install it"),
-        ("add", "path", "install a package folder"),
         ("show", "name", "show an installed package"),
         ("remove", "name", "remove an installed package"),
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument(argument)
         action.set_defaults(run=_models, action=name)
+    new = actions.add_parser("new", help="write a model.toml for a network as it was published")
+    new.add_argument("path", type=Path, help="a MONAI bundle, folder or zip")
+    new.add_argument("-o", "--output", type=Path, help="the package folder to write")
+    new.set_defaults(run=_models_new)
+    add = actions.add_parser("add", help="try a package out and install it")
+    add.add_argument("path", type=Path, help="its folder or zip")
+    add.add_argument("--trust", default="", metavar="DIGEST", help="let this one run its own code")
+    add.set_defaults(run=_models_add)
 
 
 def _stop_event() -> threading.Event:
@@ -328,8 +335,19 @@ def _viewer(settings: Settings, options: argparse.Namespace) -> int:
 def _models(settings: Settings, options: argparse.Namespace) -> int:
     from serving.commands.models import models
 
-    argument = str(vars(options).get("name") or vars(options).get("path") or "")
-    return models(settings, options.action, argument)
+    return models(settings, options.action, vars(options).get("name", ""))
+
+
+def _models_new(_settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.models import new
+
+    return new(options.path, options.output)
+
+
+def _models_add(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.models import add
+
+    return add(settings, options.path, options.trust)
 
 
 if __name__ == "__main__":

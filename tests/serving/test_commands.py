@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from models.package import read_package
 from serving.__main__ import main
 from tests.builders import placed, save
 from tests.dicom_node.rig import free_port
+from tests.models.bundles import spleen, write_bundle
 from tests.models.networks import SEGMENTATION, segmenter, write_package
 from tests.serving.bench import MODEL, Bench, breaking, ct, mr, peer
 from tests.serving.test_folder import rubbish
@@ -30,6 +32,7 @@ COMMANDS = (
     ["models", "list"],
     ["models", "install"],
     ["models", "add"],
+    ["models", "new"],
     ["models", "show"],
     ["models", "remove"],
 )
@@ -155,6 +158,28 @@ def test_inspect_for_people(wetread, tmp_path: Path):
     assert code == 0
     assert mr()[0].SeriesInstanceUID in out
     assert "5 x 16 x 16" in out.replace("\n", "")
+
+
+# models
+
+
+def test_a_bundle_becomes_a_model_once_somebody_trusts_it(wetread, tmp_path: Path):
+    bundle = write_bundle(tmp_path / "bundle", spleen())
+    code, said, _ = wetread("models", "new", bundle)
+    assert (code, "still to be filled in" in said) == (0, False)
+    assert wetread("models", "new", bundle)[0] != 0  # it has a model.toml now
+    card = bundle / "model.toml"
+    card.write_text(card.read_text().replace('regions = ["ABDOMEN"]', "regions = []"))
+    code, _, err = wetread("models", "add", bundle)
+    assert code != 0
+    digest = read_package(bundle).digest
+    assert f"--trust {digest}" in err
+    assert wetread("models", "add", bundle, "--trust", "0" * 64)[0] != 0
+    assert wetread("models", "add", bundle, "--trust", digest)[0] == 0
+    save(ct(), tmp_path / "in")
+    assert wetread("analyse", tmp_path / "in", "-o", tmp_path / "out")[0] == 0
+    (study,) = report(tmp_path / "out")["studies"]
+    assert (study["state"], study["analysed"]) == ("done", True)
 
 
 # analyse

@@ -1,0 +1,245 @@
+"""Runs one MONAI bundle, in a process of its own: `bundle_child.py FOLDER CONFIG DEVICE THREADS`.
+
+The only file that knows torch and MONAI. It is started as a file and imports nothing of Wetread,
+because a bundle brings folders named `models` and `scripts`. Everything that the bundle's own
+configuration says is done by MONAI: only where an image comes from, and where a result is written,
+is put in the place of the bundle's folders. One question a line on standard input, one answer a
+line on standard output, arrays in files beside.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import tempfile
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import monai
+import nibabel
+import numpy as np
+import torch
+from monai.bundle.config_parser import ConfigParser
+from monai.data.folder_layout import FolderLayout
+from monai.data.image_reader import NibabelReader
+from monai.data.image_writer import NibabelWriter
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import decollate_batch, list_data_collate
+from monai.inferers.inferer import SimpleInferer
+from monai.transforms.compose import Compose
+from monai.transforms.io.dictionary import LoadImaged, SaveImaged
+from monai.transforms.utility.dictionary import EnsureChannelFirstd
+
+_DIE_WITH_PARENT = 1
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_SPATIAL = 3
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
+
+
+class _Bundle:
+    """A bundle that is ready to answer."""
+
+    def __init__(self, folder: Path, config: Path, device: str) -> None:
+        self._device = torch.device(device)
+        self._parser = ConfigParser()
+        self._parser.read_config(str(config))
+        self._parser.read_meta(str(folder / "configs" / "metadata.json"))
+        self._parser["bundle_root"] = str(folder)
+        if "device" in self._parser:
+            self._parser["device"] = f"$torch.device('{device}')"
+        self._network = _network(self._parser, folder, self._device)
+        for name in ("evaluator#_requires_", "inferer#_requires_"):
+            self._part(name)
+        self._inferer = self._part("inferer") or SimpleInferer()
+        self._before = self._part("preprocessing", "dataset#transform")
+        self._after = self._part("postprocessing", "evaluator#postprocessing")
+        self._amp = bool(self._part("evaluator#amp")) and self._device.type == "cuda"
+        self._key = self._image_key()
+        self._savers = _savers(self._after)
+
+    def answer(self, image: Path, folder: Path) -> tuple[Any, Any]:
+        """Return the prediction, (channel, x, y, z), and its affine to RAS, for a NIfTI file."""
+        for number, saver in enumerate(self._savers):
+            place = folder / f"saved-{number}"
+            saver.saver.folder_layout = FolderLayout(
+                str(place), postfix="pred", extension=".nii", parent=False, makedirs=True
+            )
+        item = self._before({self._key: str(image)})
+        batch = list_data_collate([item])
+        inputs = batch[self._key].to(self._device)
+        with torch.no_grad(), torch.autocast(self._device.type, enabled=self._amp):
+            output = {"image": inputs, "pred": self._inferer(inputs, self._network)}
+        data = {**decollate_batch(batch)[0], **decollate_batch(output)[0]}
+        pred = (self._after(data) if self._after else data)["pred"]
+        written = sorted(folder.glob("saved-*/*.nii"))
+        return _written(written[-1]) if written else _held(pred)
+
+    def _part(self, *names: str) -> Any:
+        for name in names:
+            if name in self._parser:
+                return self._parser.get_parsed_content(name)
+        return None
+
+    def _image_key(self) -> str:
+        """Return under which key the image goes in, and see to it that files are read as NIfTI."""
+        loaders = [each for each in _flat(self._before) if isinstance(each, LoadImaged)]
+        if not loaders:
+            loaders = [LoadImaged(keys="image")]
+            given = [loaders[0], EnsureChannelFirstd(keys="image")]
+            self._before = Compose([*given, *([self._before] if self._before else [])])
+        keys = sorted({str(key) for loader in loaders for key in loader.keys})
+        if len(keys) != 1:
+            msg = f"its preprocessing reads several files: {', '.join(keys)}"
+            raise ValueError(msg)
+        for each in loaders:
+            loader = each._loader  # noqa: SLF001 - its reader would be that of another format
+            own = [reader for reader in loader.readers if isinstance(reader, NibabelReader)]
+            loader.readers = [*own] or [NibabelReader()]
+        return keys[0]
+
+
+def _network(parser: ConfigParser, folder: Path, device: torch.device) -> Any:
+    """Return the network with its weights; a pickle is read as tensors only."""
+    loader, weights = _checkpoint(parser, folder)
+    if weights.suffix == ".ts":
+        return torch.jit.load(str(weights), map_location=device).eval()  # type: ignore[no-untyped-call]
+    name = "network" if "network" in parser else "network_def"
+    network = parser.get_parsed_content(name).to(device)
+    state = torch.load(weights, map_location=device, weights_only=True)
+    names = (*(loader.get("load_dict") or {}), *_WRAPPERS)
+    state = next((state[key] for key in names if isinstance(state.get(key), dict)), state)
+    network.load_state_dict(state, strict=bool(loader.get("strict", True)))
+    return network.eval()
+
+
+def _checkpoint(parser: ConfigParser, folder: Path) -> tuple[dict[str, Any], Path]:
+    """Return the bundle's checkpoint loader as it is written, and the weights that are there."""
+    found = list(_checkpoint_loaders(parser.get(), ""))
+    for name, loader in found:
+        path = Path(str(parser.get_parsed_content(f"{name}#load_path")))
+        if (path if path.is_absolute() else folder / path).is_file():
+            return loader, folder / path
+    usual = [folder / "models" / "model.pt", folder / "models" / "model.ts"]
+    there = [path for path in usual if path.is_file()]
+    if not there:
+        msg = "no weights: neither where its configuration says nor models/model.pt or model.ts"
+        raise FileNotFoundError(msg)
+    return (found[0][1] if found else {}), there[0]
+
+
+def _checkpoint_loaders(config: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(config, dict):
+        if str(config.get("_target_", "")).endswith("CheckpointLoader") and "load_path" in config:
+            yield name, config
+        for key, value in config.items():
+            yield from _checkpoint_loaders(value, f"{name}#{key}" if name else str(key))
+    elif isinstance(config, list):
+        for number, value in enumerate(config):
+            yield from _checkpoint_loaders(value, f"{name}#{number}")
+
+
+def _flat(transform: Any) -> Iterator[Any]:
+    inner = getattr(transform, "transforms", None)
+    if inner is None:
+        yield transform
+    for each in inner or ():
+        yield from _flat(each)
+
+
+def _savers(after: Any) -> list[Any]:
+    """Return what writes the prediction, made to write NIfTI; what writes other things goes."""
+    savers = []
+    for holder in _holders(after):
+        keep = [t for t in holder.transforms if not isinstance(t, SaveImaged) or "pred" in t.keys]
+        holder.transforms = type(holder.transforms)(keep)
+        savers += [each for each in keep if isinstance(each, SaveImaged)]
+    for saver in savers:
+        at = saver.keys.index("pred")
+        saver.keys, saver.meta_keys = ("pred",), (saver.meta_keys[at],)
+        saver.meta_key_postfix = (saver.meta_key_postfix[at],)
+        saver.saver.writers = (NibabelWriter,)
+    return savers
+
+
+def _holders(transform: Any) -> Iterator[Any]:
+    if hasattr(transform, "transforms"):
+        yield transform
+        for each in transform.transforms:
+            yield from _holders(each)
+
+
+def _written(path: Path) -> tuple[Any, Any]:
+    image: Any = nibabel.load(path)
+    voxels = np.asarray(image.dataobj, dtype=np.float32)
+    voxels = voxels.reshape(*voxels.shape[:_SPATIAL], -1)
+    return np.moveaxis(voxels, -1, 0), image.affine
+
+
+def _held(pred: Any) -> tuple[Any, Any]:
+    if not isinstance(pred, MetaTensor) or pred.ndim != 1 + _SPATIAL:
+        msg = f"its prediction is {type(pred).__name__} {tuple(getattr(pred, 'shape', ()))}"
+        raise TypeError(msg)
+    return pred.cpu().numpy().astype(np.float32), pred.affine.cpu().numpy()
+
+
+def _ask(bundle: _Bundle, question: dict[str, Any]) -> dict[str, Any]:
+    """Answer one question; arrays are (slice, row, column) and affines LPS, as in Wetread."""
+    with tempfile.TemporaryDirectory(prefix="wetread-bundle-") as temporary:
+        folder = Path(temporary)
+        affine = _LPS_TO_RAS @ np.array(question["affine"])
+        voxels = np.load(question["voxels"])
+        image = folder / "image.nii"
+        nibabel.save(nibabel.Nifti1Image(voxels.T, affine), image)  # type: ignore[no-untyped-call]
+        pred, affine = bundle.answer(image, folder)
+    np.save(question["result"], np.ascontiguousarray(pred.transpose(0, 3, 2, 1)))
+    return {"affine": (_LPS_TO_RAS @ affine).tolist()}
+
+
+def _own_scripts(folder: Path) -> None:
+    """Let `scripts` mean the bundle's folder, also where it is no package."""
+    sys.path.insert(0, str(folder))
+    if (folder / "scripts").is_dir() and not (folder / "scripts" / "__init__.py").is_file():
+        module = types.ModuleType("scripts")
+        module.__path__ = [str(folder / "scripts")]
+        sys.modules["scripts"] = module
+
+
+def _say(answers: TextIO, value: dict[str, Any]) -> None:
+    answers.write(json.dumps(value) + "\n")
+    answers.flush()
+
+
+def main(arguments: list[str]) -> None:
+    """Load the bundle, say so, and answer questions until standard input ends."""
+    folder, config, device, threads = arguments
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a bundle prints must not get among the answers
+    if int(threads):
+        torch.set_num_threads(int(threads))
+    _own_scripts(Path(folder))
+    try:
+        bundle = _Bundle(Path(folder), Path(config), device)
+    except Exception as error:  # noqa: BLE001 - whatever a bundle does wrong is said to the parent
+        _say(answers, {"error": _root(error)})
+        return
+    _say(answers, {"monai": monai.__version__})
+    for line in sys.stdin:
+        try:
+            _say(answers, _ask(bundle, json.loads(line)))
+        except Exception as error:  # noqa: BLE001 - the same
+            _say(answers, {"error": _root(error)})
+
+
+def _root(error: BaseException) -> str:
+    """Return the first cause: MONAI wraps it in an error for each transform around it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,210 @@
+"""MONAI bundles laid out like those of the Model Zoo, with small networks and seeded weights."""
+
+import json
+from pathlib import Path
+
+import torch
+from monai.bundle.config_parser import ConfigParser
+
+UNET = {
+    "_target_": "UNet",
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 2,
+    "channels": [4, 8, 16],
+    "strides": [2, 2],
+    "num_res_units": 1,
+    "norm": "batch",
+}
+SEGRESNET = {
+    "_target_": "SegResNet",
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 4,
+    "init_filters": 8,
+    "blocks_down": [1, 1],
+    "blocks_up": [1],
+    "dropout_prob": 0.2,
+}
+DYNUNET = {
+    "_target_": "monai.networks.nets.DynUNet",
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 3,
+    "kernel_size": [3, 3, 3],
+    "strides": [1, 2, 2],
+    "upsample_kernel_size": [2, 2],
+    "filters": [4, 8, 16],
+}
+_RUN = {
+    "imports": ["$import glob", "$import os"],
+    "bundle_root": ".",
+    "output_dir": "$@bundle_root + '/eval'",
+    "dataset_dir": "/workspace/data",
+    "datalist": "$list(sorted(glob.glob(@dataset_dir + '/*.nii.gz')))",
+    "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
+    "network": "$@network_def.to(@device)",
+    "dataset": {
+        "_target_": "Dataset",
+        "data": "$[{'image': i} for i in @datalist]",
+        "transform": "@preprocessing",
+    },
+    "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1,
+                   "shuffle": False, "num_workers": 0},
+    "evaluator": {
+        "_target_": "SupervisedEvaluator",
+        "device": "@device",
+        "val_data_loader": "@dataloader",
+        "network": "@network",
+        "inferer": "@inferer",
+        "postprocessing": "@postprocessing",
+        "val_handlers": "@handlers",
+        "amp": False,
+    },
+    "run": ["$@evaluator.run()"],
+}  # fmt: skip
+_STATS = {"_target_": "StatsHandler", "iteration_log": False}
+_LOADER = {
+    "_target_": "CheckpointLoader",
+    "load_path": "$@bundle_root + '/models/model.pt'",
+    "load_dict": {"model": "@network"},
+}
+_INVERT = {
+    "_target_": "Invertd",
+    "keys": "pred",
+    "transform": "@preprocessing",
+    "orig_keys": "image",
+    "to_tensor": True,
+}
+_SOFTMAX = {"_target_": "Activationsd", "keys": "pred", "softmax": True}
+_ARGMAX = {"_target_": "AsDiscreted", "keys": "pred", "argmax": True}
+_SAVE = {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir"}
+
+
+def image_first(*transforms):
+    """The start of nearly every bundle: read, channel first, to RAS, to a spacing."""
+    keys = {"keys": "image"}
+    return {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "LoadImaged", **keys},
+            {"_target_": "EnsureChannelFirstd", **keys},
+            {"_target_": "Orientationd", **keys, "axcodes": "RAS"},
+            *({**transform, **keys} for transform in transforms),
+        ],
+    }
+
+
+def spleen():
+    """A U-Net; probabilities are brought back before the larger one is taken."""
+    return {
+        **_RUN,
+        "network_def": UNET,
+        "preprocessing": image_first(
+            {"_target_": "Spacingd", "pixdim": [3.0, 3.0, 4.0], "mode": "bilinear"},
+            {"_target_": "ScaleIntensityRanged", "a_min": -57, "a_max": 164, "b_min": 0,
+             "b_max": 1, "clip": True},
+            {"_target_": "EnsureTyped"},
+        ),
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16, 16],
+                    "sw_batch_size": 4, "overlap": 0.5},
+        "postprocessing": {"_target_": "Compose", "transforms": [
+            _SOFTMAX, {**_INVERT, "nearest_interp": False}, _ARGMAX,
+            {**_SAVE, "output_dtype": "$numpy.float32", "output_ext": ".nii.gz",
+             "output_postfix": "trans", "separate_folder": True}]},
+        "handlers": [_STATS],
+        "checkpointloader": _LOADER,
+        "initialize": ["$monai.utils.set_determinism(seed=123)", "$@checkpointloader(@evaluator)"],
+    }  # fmt: skip
+
+
+def whole_body():
+    """A SegResNet; the label map is brought back, and settings refer to one another."""
+    return {
+        **_RUN,
+        "displayable_configs": {"highres": True, "sw_overlap": 0.25},
+        "pixdim": "$[3.0, 3.0, 3.0] if @displayable_configs#highres else [6.0, 6.0, 6.0]",
+        "network_def": SEGRESNET,
+        "preprocessing": image_first(
+            {"_target_": "Spacingd", "pixdim": "@pixdim", "mode": "bilinear"},
+            {"_target_": "NormalizeIntensityd", "nonzero": True},
+            {"_target_": "ScaleIntensityd", "minv": -1.0, "maxv": 1.0},
+        ),
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [24, 24, 24],
+                    "sw_batch_size": 1, "overlap": "@displayable_configs#sw_overlap",
+                    "padding_mode": "replicate", "mode": "gaussian"},
+        "postprocessing": {"_target_": "Compose", "transforms": [
+            _SOFTMAX, _ARGMAX, {**_INVERT, "nearest_interp": True}, _SAVE]},
+        "handlers": [_LOADER, _STATS],
+    }  # fmt: skip
+
+
+def without_inverse():
+    """A DynUNet with ids of other names; writing the file brings the label map back."""
+    keys = {"keys": "image"}
+    return {
+        **{key: value for key, value in _RUN.items() if key not in {"dataset", "evaluator"}},
+        "network_def": DYNUNET,
+        "dataset": {
+            "_target_": "Dataset",
+            "data": "$[{'image': i} for i in @datalist]",
+            "transform": {"_target_": "Compose", "transforms": [
+                {"_target_": "LoadImaged", **keys, "image_only": True,
+                 "ensure_channel_first": True},
+                {"_target_": "Spacingd", **keys, "pixdim": [4.0, 4.0, 4.0]},
+                {"_target_": "ScaleIntensityd", **keys},
+                {"_target_": "DivisiblePadd", **keys, "k": 8},
+            ]},
+        },
+        "evaluator": {
+            "_target_": "SupervisedEvaluator",
+            "device": "@device",
+            "val_data_loader": "@dataloader",
+            "network": "@network",
+            "postprocessing": {"_target_": "Compose", "transforms": [_ARGMAX, _SAVE]},
+            "val_handlers": [_LOADER],
+        },
+    }  # fmt: skip
+
+
+CONFIGS = {"spleen": spleen, "whole_body": whole_body, "without_inverse": without_inverse}
+
+
+def metadata(names, **changes):
+    """`metadata.json` of a bundle that tells the structures `names` apart."""
+    image = {"type": "image", "format": "hounsfield", "modality": "CT", "num_channels": 1,
+             "spatial_shape": [16, 16, 16], "channel_def": {"0": "image"}}  # fmt: skip
+    channels = {"0": "background", **{str(at): name for at, name in enumerate(names, start=1)}}
+    pred = {"type": "image", "format": "segmentation", "num_channels": len(channels),
+            "spatial_shape": [16, 16, 16], "channel_def": channels}  # fmt: skip
+    return {
+        "version": "0.5.3",
+        "monai_version": "1.4.0",
+        "name": "Organs",
+        "task": "Segmentation of organs",
+        "description": "Outlines organs in CT",
+        "authors": "MONAI team",
+        "copyright": "Copyright (c) MONAI Consortium",
+        "intended_use": "An example, not to be used for diagnostic purposes",
+        "eval_metrics": {"mean_dice": 0.96},
+        "network_data_format": {"inputs": {"image": {**image, **changes}},
+                                "outputs": {"pred": pred}},
+    }  # fmt: skip
+
+
+def write_bundle(folder: Path, config, names=("spleen",), *, wrapped=False, **changes) -> Path:
+    """Write a bundle whose weights come from its own network definition, by a fixed seed."""
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata(names, **changes)))
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+    state = weights(config["network_def"])
+    torch.save({"model": state} if wrapped else state, folder / "models" / "model.pt")
+    return folder
+
+
+def weights(definition):
+    """The weights of a network by a fixed seed, large enough that every class is met."""
+    torch.manual_seed(3)
+    network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")
+    return network.state_dict()
