@@ -160,7 +160,8 @@ def _colour(number: int) -> str:
 
 
 def _code(code: Code | None, name: str) -> str:
-    parts = (code.value, code.scheme, code.meaning) if code else (PLACEHOLDER, "SCT", name)
+    known = (PLACEHOLDER, "SCT", name.removeprefix(f"{PLACEHOLDER}: "))
+    parts = (code.value, code.scheme, code.meaning) if code else known
     return "[" + ", ".join(map(_text, parts)) + "]"
 
 

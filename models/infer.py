@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from imaging.findings import Mask
 from imaging.resample import windowed
 from imaging.volume import Volume
 from models.bundle_maps import label_maps
-from models.manifest import Activation, Kind, Manifest, Mode
+from models.manifest import Activation, Kind, Manifest, Mode, Sizing, Task
 from models.package import Package
 from models.preprocess import (
     Block,
@@ -27,6 +27,8 @@ from models.preprocess import (
 )
 from models.runtime import Array, Runner, Sessions
 from models.sliding import sliding_window
+
+_PAIR = 2  # classes that one number tells apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,14 +97,16 @@ def predict(
     """
     if package.manifest.kind is Kind.BUNDLE:
         return _bundle_maps(package, volume, sessions)
-    runner = sessions.runner(package)
-    if package.manifest.inference.mode is Mode.SLICES:
-        return _series_classes(package.manifest, volume, masks, runner=runner)
-    return _label_maps(package.manifest, volume, runner)
+    manifest, runner = package.manifest, sessions.runner(package)
+    if manifest.task is Task.SEGMENTATION:
+        return _label_maps(manifest, volume, runner)
+    if manifest.inference.mode is Mode.SLICES:
+        return _series_classes(manifest, volume, masks, runner=runner)
+    return _whole_classes(manifest, volume, runner)
 
 
 def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps:
-    block = prepared(Block(voxels=volume.voxels, grid=volume.grid), manifest.input)
+    block = _block(manifest, volume)
     scale = scale_of(block.voxels, manifest.input.intensity_of(_modality(volume)))
     output = _output(manifest, scale(block.voxels), runner)
     channels = [label.channel for label in manifest.labels]
@@ -113,6 +117,15 @@ def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps
     for place, channel in zip(probability, channels, strict=True):
         place[:] = restored(output[channel], block.grid, volume.grid)
     return LabelMaps(probability=probability, model_seconds=runner.seconds)
+
+
+def _block(manifest: Manifest, volume: Volume) -> Block:
+    """Return the image that the network is given; slices keep their number."""
+    spec, block = manifest.input, Block(voxels=volume.voxels, grid=volume.grid)
+    if manifest.inference.mode is not Mode.SLICES or spec.size is None:
+        return prepared(block, spec)
+    block = prepared(block, replace(spec, sizing=Sizing.KEEP, size=None))
+    return sized(block, spec.sizing, (block.grid.shape[0], *spec.size[1:]))
 
 
 def _bundle_maps(package: Package, volume: Volume, sessions: Sessions) -> LabelMaps:
@@ -135,6 +148,11 @@ def _output(manifest: Manifest, scaled: Array, runner: Runner) -> Array:
     def network(patches: Array) -> Array:
         return _activated(_through(runner, patches, manifest), inference.activation)
 
+    if inference.mode is Mode.SLICES:
+        slices = np.moveaxis(image, 1, 0)
+        starts = range(0, len(slices), inference.batch)
+        each = [network(slices[start : start + inference.batch]) for start in starts]
+        return np.moveaxis(np.concatenate(each), 0, 1)
     if not inference.patch:
         whole: Array = network(image[np.newaxis])[0]
         return whole
@@ -153,7 +171,7 @@ def _through(runner: Runner, images: Array, manifest: Manifest) -> Array:
     if not manifest.input.channels_last:
         return runner(images)
     output = runner(np.moveaxis(images, 1, -1))
-    return np.moveaxis(output, -1, 1)
+    return np.moveaxis(output, -1, 1) if output.ndim == images.ndim else output
 
 
 def _activated(output: Array, activation: Activation) -> Array:
@@ -166,6 +184,28 @@ def _activated(output: Array, activation: Activation) -> Array:
         case Activation.SOFTMAX:
             powers = np.exp(output - output.max(axis=1, keepdims=True))
             return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def class_probabilities(output: Array, classes: int) -> Array:
+    """Return (image, class) of an activated output; one number is that of the second of two."""
+    if output.shape[1:] == (1,) and classes == _PAIR:
+        return np.concatenate([1.0 - output, output], axis=1)
+    if output.shape[1:] != (classes,):
+        msg = f"the network gave {output.shape} for {classes} classes"
+        raise InferenceFailed(msg)
+    return output
+
+
+def _whole_classes(manifest: Manifest, volume: Volume, runner: Runner) -> SeriesClasses:
+    """Return the class probabilities of the series at once, as if it were one thick slice."""
+    block = _block(manifest, volume)
+    scale = scale_of(block.voxels, manifest.input.intensity_of(_modality(volume)))
+    image = np.repeat(scale(block.voxels)[np.newaxis], manifest.input.channels, axis=0)
+    (row,) = _in_batches([image], manifest, runner).tolist()
+    middle = (np.array([volume.grid.shape], dtype=np.float64) - 1) / 2
+    ((x, y, z),) = volume.grid.points_mm(middle).tolist()
+    whole = SliceClasses(center_mm=(x, y, z), instance_uid=None, probabilities=tuple(row))
+    return SeriesClasses(slices=(whole,), outside=0, between=0, model_seconds=runner.seconds)
 
 
 def _series_classes(
@@ -216,10 +256,7 @@ def _in_batches(images: list[Array], manifest: Manifest, runner: Runner) -> Arra
     for start in range(0, len(images), inference.batch):
         batch = np.stack(images[start : start + inference.batch])
         output = _activated(_through(runner, batch, manifest), inference.activation)
-        if output.shape != (len(batch), classes):
-            msg = f"the network gave {output.shape} for {len(batch)} slices and {classes} classes"
-            raise InferenceFailed(msg)
-        found.append(output)
+        found.append(class_probabilities(output, classes))
     return np.concatenate(found)
 
 

@@ -23,7 +23,7 @@ from imaging.measure import (
 from imaging.reasons import Reason, reason
 from imaging.volume import Volume
 from models.infer import LabelMaps, Prediction, SeriesClasses
-from models.manifest import Checks, ClassLabel, Label, Manifest
+from models.manifest import Checks, ClassLabel, Label, Manifest, Mode
 from models.package import Package
 from models.runtime import Array
 
@@ -222,7 +222,7 @@ def _classified(
         finding,
         concept=vote.chosen.concept,
         urgency=vote.chosen.urgency,
-        statement=_sentence(vote, len(prediction.slices), manifest.input.axes),
+        statement=_sentence(vote, _read_how(vote, len(prediction.slices), manifest)),
         probability=vote.probability,
         probabilities=vote.probabilities,
         evidence=vote.evidence or whole_series,
@@ -279,11 +279,16 @@ def _undecided(vote: _Vote, checks: Checks) -> Reason | None:
     return None
 
 
-def _sentence(vote: _Vote, slices: int, axes: str) -> str:
-    plane = _PLANES[axes[0]]
-    kind = plane if vote.evidence else f"reformatted {plane}"
+def _read_how(vote: _Vote, slices: int, manifest: Manifest) -> str:
+    if manifest.inference.mode is not Mode.SLICES:
+        return "whole series"
+    plane = _PLANES[manifest.input.axes[0]]
+    return f"{slices} {plane if vote.evidence else f'reformatted {plane}'} slices"
+
+
+def _sentence(vote: _Vote, how: str) -> str:
     origin = "" if vote.evidence else " Evidence is the whole series."
     return (
         f"{vote.chosen.label} (probability {vote.probability:.2f}, not calibrated, "
-        f"{slices} {kind} slices).{origin} {UNVERIFIED}"
+        f"{how}).{origin} {UNVERIFIED}"
     )

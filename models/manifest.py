@@ -13,7 +13,7 @@ class Task(StrEnum):
     """What kind of answer the model gives."""
 
     SEGMENTATION = "segmentation"  # a probability for every voxel and label
-    CLASSIFICATION = "classification"  # a probability for every class
+    CLASSIFICATION = "classification"  # a probability for every class, by slice or series
 
 
 class Kind(StrEnum):
@@ -46,7 +46,7 @@ class Mode(StrEnum):
 
     WHOLE = "whole"  # at once
     SLIDING_WINDOW = "sliding_window"  # in overlapping patches, blended
-    SLICES = "slices"  # one image for each slice of the first axis
+    SLICES = "slices"  # one image for each slice of the first axis; networks of two dimensions
 
 
 class Blending(StrEnum):

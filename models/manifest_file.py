@@ -255,10 +255,12 @@ def _contradictions(manifest: Manifest) -> list[str]:
         "classes must be indexed 0, 1, 2, ...":
             [item.index for item in classes] == list(range(len(classes))),
         "input.sizing needs input.size": (spec.sizing is Sizing.KEEP) == (spec.size is None),
-        "a classification runs in slices, a segmentation does not":
-            segments != (inference.mode is Mode.SLICES),
-        "input.spacing_mm is not for slices":
-            inference.mode is not Mode.SLICES or spec.spacing_mm is None,
+        "a classification runs whole or in slices":
+            segments or inference.mode is not Mode.SLIDING_WINDOW,
+        "input.spacing_mm is not for slices that are classified":
+            segments or inference.mode is not Mode.SLICES or spec.spacing_mm is None,
+        "inference.step_mm and gate are for slices that are classified":
+            not segments or not (inference.step_mm or inference.gate),
         "input.size of a slice must begin with 1":
             inference.mode is not Mode.SLICES or spec.size is None or spec.size[0] == 1,
         "inference.mode sliding_window needs inference.patch":

@@ -32,6 +32,7 @@ _LOAD_ERRORS = (
     ort_errors.RuntimeException,
 )
 _RUN_ERRORS = (*_LOAD_ERRORS, ort_errors.EPFail)
+_TYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
 _QUIET = 3  # ONNX Runtime log severity: errors only
 
 
@@ -63,12 +64,14 @@ class OnnxSession:
         if device.provider not in self._session.get_providers():
             msg = f"{device.name} does not answer"
             raise InferenceFailed(msg)
-        self._input = self._session.get_inputs()[0].name
+        first = self._session.get_inputs()[0]
+        self._input, self._type = first.name, _TYPES.get(first.type, np.float32)
 
     def run(self, array: Array) -> Array:
         """Return the network's first output; raises `InferenceFailed`."""
         try:
-            first, *_ = self._session.run(None, {self._input: array})
+            given = array.astype(self._type, copy=False)
+            first, *_ = self._session.run(None, {self._input: given})
         except _RUN_ERRORS as error:
             msg = f"the network failed on an input of shape {array.shape}: {error}"
             raise InferenceFailed(msg) from error

@@ -49,6 +49,8 @@ class Table:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             self._note(key, "is not a list of texts")
             return ()
+        if PLACEHOLDER in value:
+            self._note(key, f"still has to be filled in: {' '.join(value)}")
         return tuple(value)
 
     def choices(self, key: str, among: Collection[str]) -> tuple[str, ...]:
@@ -118,8 +120,6 @@ class Table:
         if len(parts) != _CODE_PARTS or not all(parts):
             self._note(key, "is not a code [value, scheme, meaning]")
             return Code("", "", "")
-        if PLACEHOLDER in parts:
-            self._note(key, f"still has to be filled in: {' '.join(parts)}")
         return Code(*parts)
 
     def figures(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ import numpy as np
 from imaging.errors import ModelError, PackageInvalid
 from imaging.geometry import Grid
 from models.bundle_maps import label_maps
+from models.infer import class_probabilities
 from models.manifest import Activation, Kind, Manifest, Mode, Task
 from models.package import Package
 from models.runtime import Array, Runner, Sessions
@@ -74,8 +75,10 @@ def _misfits(output: Array, manifest: Manifest, given: tuple[int, ...]) -> Itera
     """Name what an output, (batch, channel, ...), has that the manifest does not say."""
     batch, _, *shape = given
     if manifest.task is Task.CLASSIFICATION:
-        if output.shape != (batch, len(manifest.classes)):
-            yield f"the network gave {output.shape}, not {(batch, len(manifest.classes))}: classes"
+        try:
+            class_probabilities(output, len(manifest.classes))
+        except ModelError as error:
+            yield str(error)
             return
     elif output.ndim != len(given) or [output.shape[0], *output.shape[2:]] != [batch, *shape]:
         yield f"the network gave {output.shape} for an input of {given}"

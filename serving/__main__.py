@@ -203,8 +203,18 @@ def _model_commands(commands: _Commands) -> None:
         action.add_argument(argument)
         action.set_defaults(run=_models, action=name)
     new = actions.add_parser("new", help="write a model.toml for a network as it was published")
-    new.add_argument("path", type=Path, help="a MONAI bundle, folder or zip")
+    new.add_argument("path", type=Path, help="an ONNX file, or a MONAI bundle, folder or zip")
     new.add_argument("-o", "--output", type=Path, help="the package folder to write")
+    for option, text in (
+        ("--name", "name of the package"),
+        ("--modality", "of its images, e.g. CT"),
+        ("--region", "body region, e.g. HEAD"),
+        ("--axes", "where the array axes point, e.g. RAS"),
+        ("--scaling", "of intensities: range, zscore, percentile, maximum or none"),
+        ("--names", "of what it tells apart, with commas"),
+    ):
+        new.add_argument(option, help=f"{text} (ONNX)")
+    new.add_argument("--yes", action="store_true", help="ask nothing")
     new.set_defaults(run=_models_new)
     add = actions.add_parser("add", help="try a package out and install it")
     add.add_argument("path", type=Path, help="its folder or zip")
@@ -339,9 +349,18 @@ def _models(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _models_new(_settings: Settings, options: argparse.Namespace) -> int:
-    from serving.commands.models import new
+    from serving.commands.new_model import Answers, new_model, person_is_there
 
-    return new(options.path, options.output)
+    answers = Answers(
+        name=options.name,
+        modality=options.modality,
+        region=options.region,
+        axes=options.axes,
+        scaling=options.scaling,
+        names=options.names,
+        ask=person_is_there() and not options.yes,
+    )
+    return new_model(options.path, options.output, answers)
 
 
 def _models_add(settings: Settings, options: argparse.Namespace) -> int:

@@ -1,16 +1,12 @@
 """`wetread models`: list, install, write, add, show and remove model packages."""
 
-import shutil
 from pathlib import Path
 
 from rich.console import Console
 
-from imaging.errors import Conflict, PackageInvalid
-from models.bundle import read_bundle, unpacked
-from models.bundle_card import bundle_card
-from models.card import card_text, placeholders
+from imaging.errors import PackageInvalid
+from models.bundle import unpacked
 from models.catalog import install, recipes
-from models.manifest_file import FILE_NAME
 from models.package import Package, read_package
 from models.runtime import open_sessions
 from models.trial import try_out
@@ -54,26 +50,6 @@ def add(settings: Settings, path: Path, trust: str) -> int:
         if package.is_code:
             registry.trust.add(package.digest, package.manifest.name)
         console.print(f"installed {_named(registry.add(folder))}")
-    return 0
-
-
-def new(path: Path, folder: Path | None) -> int:
-    """Write a `model.toml` for a MONAI bundle, into it or into a copy at `folder`."""
-    console = output()
-    with unpacked(path) as source:
-        card = bundle_card(read_bundle(source))
-        target = folder or (path if path.is_dir() else Path(card.name))
-        if (target / FILE_NAME).exists():
-            msg = f"{target / FILE_NAME} is there already"
-            raise Conflict(msg)
-        if target.resolve() != source.resolve():
-            shutil.copytree(source, target)
-    text = card_text(card)
-    (target / FILE_NAME).write_text(text, encoding="utf-8")
-    console.print(f"wrote {target / FILE_NAME}", highlight=False)
-    if left := placeholders(text):
-        console.print("still to be filled in:", *left, sep="\n  ", markup=False, highlight=False)
-    console.print(f"then: wetread models add {target}", highlight=False)
     return 0
 
 

@@ -113,6 +113,41 @@ def classifier() -> onnx.ModelProto:
     return _model(nodes, rank=4, weights=[turn, shift])
 
 
+def whole_classifier() -> onnx.ModelProto:
+    """(batch, 1, any, any, any) to one number, the mean: the probability of the second of two."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3, 4], keepdims=0),
+        helper.make_node("Identity", ["mean"], ["y"]),
+    ]
+    return published(nodes, [None, 1, None, None, None], [None, 1])
+
+
+def planar(size: int | None = 16) -> onnx.ModelProto:
+    """A network of slices, (1, 1, size, size) to (1, 2, size, size): 1 - image, image; logits."""
+    weight = numpy_helper.from_array(
+        np.array([-20.0, 20.0], np.float32).reshape(2, 1, 1, 1), "weight"
+    )
+    shift = numpy_helper.from_array(np.array([10.0, -10.0], np.float32), "shift")
+    nodes = [helper.make_node("Conv", ["x", "weight", "shift"], ["y"])]
+    return published(nodes, [1, 1, size, size], [1, 2, size, size], weights=[weight, shift])
+
+
+def published(
+    nodes: list[onnx.NodeProto],
+    given: list[int | None],
+    result: list[int | None],
+    *,
+    weights: list[onnx.TensorProto] | None = None,
+) -> onnx.ModelProto:
+    """A network that says its shapes, as exporters write them."""
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", given), ("y", result))
+    ]
+    graph = helper.make_graph(nodes, "tiny", ports[:1], ports[1:], weights or [])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
 def _model(
     nodes: list[onnx.NodeProto], rank: int, weights: list[onnx.TensorProto] | None = None
 ) -> onnx.ModelProto:

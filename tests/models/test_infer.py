@@ -11,7 +11,15 @@ from models.infer import LabelMaps, SeriesClasses, predict
 from models.package import read_package
 from models.runtime import Sessions
 from tests.builders import mr_series
-from tests.models.networks import CLASSIFICATION, SEGMENTATION, classifier, segmenter, write_package
+from tests.models.networks import (
+    CLASSIFICATION,
+    SEGMENTATION,
+    classifier,
+    planar,
+    segmenter,
+    whole_classifier,
+    write_package,
+)
 from tests.models.volumes import grid_of, oblique, volume_of
 
 RNG = np.random.default_rng(5)
@@ -137,3 +145,56 @@ def test_serving_loads_no_training_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+WHOLE = """
+[model]
+name = "bright-series"
+version = "1.0"
+title = "Bright series"
+manufacturer = "Tests"
+task = "classification"
+intended_use = "Tests only."
+licence = "Apache-2.0"
+source = "made in code"
+concept = ["85756007", "SCT", "Tissue"]
+site = ["69536005", "SCT", "Head"]
+[needs]
+modalities = ["MR"]
+[input]
+axes = "RAS"
+[input.intensity]
+scaling = "range"
+upper = 200.0
+[inference]
+mode = "whole"
+[[classes]]
+index = 0
+label = "Dark"
+concept = ["DARK", "99TEST", "Dark"]
+[[classes]]
+index = 1
+label = "Bright"
+concept = ["BRIGHT", "99TEST", "Bright"]
+"""
+
+
+def test_one_number_of_a_whole_series_is_the_probability_of_the_second_of_two_classes(run):
+    voxels = np.full((8, 10, 12), 150.0)
+    found = run(WHOLE, whole_classifier(), volume_of(voxels, grid_of(voxels.shape)))
+    assert isinstance(found, SeriesClasses)
+    (whole,) = found.slices
+    assert whole.probabilities == pytest.approx((0.25, 0.75), abs=1e-6)
+    assert whole.instance_uid is None
+    assert whole.center_mm == pytest.approx((5.5, 4.5, 3.5))
+
+
+def test_a_network_of_slices_outlines_a_volume(run):
+    rng = np.random.default_rng(7)
+    voxels = rng.random((5, 16, 16)).round() * 100.0
+    text = SEGMENTATION.replace('mode = "whole"', 'mode = "slices"\nactivation = "softmax"')
+    text = text.replace("number = 1\n", "number = 1\nchannel = 1\n")
+    text = text.replace('axes = "RAS"', 'axes = "SPL"\nsize = [1, 16, 16]\nsizing = "pad"')
+    found = run(text, planar(16), volume_of(voxels, grid_of(voxels.shape)))
+    assert isinstance(found, LabelMaps)
+    np.testing.assert_array_equal(found.probability[0] > 0.5, voxels > 50.0)

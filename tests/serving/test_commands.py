@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -6,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from pydicom import dcmread
 
@@ -14,7 +16,7 @@ from serving.__main__ import main
 from tests.builders import placed, save
 from tests.dicom_node.rig import free_port
 from tests.models.bundles import spleen, write_bundle
-from tests.models.networks import SEGMENTATION, segmenter, write_package
+from tests.models.networks import SEGMENTATION, planar, segmenter, write_package
 from tests.serving.bench import MODEL, Bench, breaking, ct, mr, peer
 from tests.serving.test_folder import rubbish
 
@@ -161,6 +163,35 @@ def test_inspect_for_people(wetread, tmp_path: Path):
 
 
 # models
+
+
+def test_an_onnx_file_becomes_a_model_by_answers_on_the_command_line(wetread, tmp_path: Path):
+    onnx.save(planar(16), tmp_path / "bright.onnx")
+    folder = tmp_path / "bright"
+    new = ("models", "new", tmp_path / "bright.onnx", "-o", folder)
+    options = ("--modality", "MR", "--axes", "SPL", "--scaling", "maximum", "--names", "tissue")
+    code, said, _ = wetread(*new, *options)
+    assert code == 0
+    assert "licence" in said
+    code, _, err = wetread("models", "add", folder)
+    assert code != 0
+    for key in ("manufacturer", "intended_use", "licence", "source"):
+        assert f"model.{key} still has to be filled in" in err
+    card = folder / "model.toml"
+    card.write_text(re.sub(r'"REPLACE: (\w+)"', r'"\1"', card.read_text()))
+    assert wetread("models", "add", folder)[0] == 0
+    save(mr(), tmp_path / "in")
+    assert wetread("analyse", tmp_path / "in", "-o", tmp_path / "out")[0] == 0
+    (study,) = report(tmp_path / "out")["studies"]
+    assert (study["state"], study["analysed"]) == ("done", True)
+    assert {"SEG", "SR"} <= {result["kind"] for result in study["results"]}
+
+
+def test_new_says_what_it_cannot_write_a_package_for(wetread, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    code, _, err = wetread("models", "new", tmp_path / "folder")
+    assert code != 0
+    assert "neither an ONNX file nor a MONAI bundle" in err
 
 
 def test_a_bundle_becomes_a_model_once_somebody_trusts_it(wetread, tmp_path: Path):
