@@ -18,6 +18,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "the model needs {models}, which is not installed",
         "该模型依赖的 {models} 尚未安装",
     ),
+    # Why an instance is not given away
+    "MAY_SHOW_IDENTITY": (
+        "the pixels may show who the patient is: {detail}",
+        "像素中可能含有患者身份信息：{detail}",
+    ),
     "NO_IMAGES": ("the study holds no images", "该检查没有图像"),
     "NO_MODEL": ("no installed model reads {what}", "已安装的模型均不能读取{what}"),
     "NO_MODEL_ALLOWED": ("rule {rule!r} lets no model run", "规则 {rule!r} 不允许运行任何模型"),
