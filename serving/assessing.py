@@ -18,6 +18,7 @@ from imaging.verdict import RejectReason
 from serving.assessments import AssessmentRecord, Assessments
 from serving.encoding import assessment_draft
 from serving.journal import Journal
+from serving.messages import Messages
 from serving.records import CodeRecord, FindingRecord, MeasurementRecord, Result
 from serving.results import ResultStore
 from serving.settings import WETREAD_VERSION
@@ -37,9 +38,11 @@ class AssessmentWriter:
         journal: Journal,
         assessments: Assessments,
         results: ResultStore,
+        messages: Messages,
     ) -> None:
         self._index, self._archive = index, archive
         self._journal, self._assessments, self._results = journal, assessments, results
+        self._messages = messages
 
     def write(self, study_uid: str) -> Sending:
         """Write all that holds now into one document; return it, and to whom it goes.
@@ -67,6 +70,7 @@ class AssessmentWriter:
         if result.state != "valid":
             return _NOTHING
         self._journal.supersede(study_uid, "", by=[result])
+        self._messages.plan_assessed(study_uid, newest.workitem_uid, newest.id)
         destinations = self._destinations([of for _, _, of in stated])
         for destination in destinations:
             self._journal.plan_delivery(result, destination)

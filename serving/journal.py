@@ -6,15 +6,19 @@ Every write may be repeated: rows are keyed by what they are about.
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from typing_extensions import override
 
 from dicom_node import schema
+from dicom_node.schema_messages import messages
 from imaging.errors import NotFound
 from imaging.findings import ObjectRef
 from imaging.reasons import Reason
 from serving.deliveries import Deliveries
+from serving.messages import MessageEvent, Messages
 from serving.order import next_turn
 from serving.records import (
+    ANSWERS,
     APART,
     DecisionRecord,
     Delivery,
@@ -25,10 +29,18 @@ from serving.records import (
     Workitem,
     WorkitemState,
 )
+from serving.rows import Clock
 
 
 class Journal(Deliveries):
     """Reads and writes the rows of one tenant; safe to share between threads."""
+
+    @override
+    def __init__(
+        self, engine: Engine, *, tenant: str, clock: Clock, messages: Messages | None = None
+    ) -> None:
+        super().__init__(engine, tenant=tenant, clock=clock)
+        self._messages = messages
 
     # Workitems
 
@@ -116,6 +128,20 @@ class Journal(Deliveries):
             self._set(db, workitem_uid, **ended)
             text = reason.text if reason else "analysis ended"
             self._event(db, state.lower(), workitem_uid=workitem_uid, text=text)
+            self._tell(db, workitem_uid, state, code=reason.code if reason else "")
+
+    def _tell(self, db: Connection, workitem_uid: str, state: WorkitemState, *, code: str) -> None:
+        """Plan what other systems are told of an analysis that ends, in the same transaction."""
+        item = self._first(db, Workitem, schema.workitems, workitem_uid=workitem_uid)
+        if self._messages is None or item is None or code == "OVERTAKEN":
+            return  # what was overtaken never began: there is nothing to tell
+        event: MessageEvent = "canceled" if code == "CANCELED_BY_USER" else "failed"
+        if state == "COMPLETED":
+            where = self._where(schema.results, workitem_uid=workitem_uid, state="valid")
+            mine = select(schema.results.c.kind).where(*where)
+            read = set(db.execute(mine).scalars()) & set(ANSWERS)
+            event = "completed" if read else "not_performed"
+        self._messages.plan(db, event, study_uid=item.study_uid, workitem_uid=workitem_uid)
 
     def fail(self, workitem_uid: str, reason: Reason) -> None:
         """End a workitem whose analysis was given up."""
@@ -282,10 +308,10 @@ class Journal(Deliveries):
             return int(db.execute(query).scalar_one())
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Return how many workitems, deliveries and results are in each state."""
+        """Return how many workitems, deliveries, results and messages are in each state."""
         found: dict[tuple[str, str], int] = {}
         with self._engine.connect() as db:
-            for table in (schema.workitems, schema.deliveries, schema.results):
+            for table in (schema.workitems, schema.deliveries, schema.results, messages):
                 query = select(table.c.state, func.count()).where(*self._where(table))
                 for state, number in db.execute(query.group_by(table.c.state)):
                     found[table.name, state] = number

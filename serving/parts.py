@@ -20,6 +20,9 @@ from models.registry import Registry
 from serving.assessments import Assessments
 from serving.engine import Client
 from serving.journal import Journal
+from serving.messages import Messages
+from serving.notify.story import Stories
+from serving.notify.teller import Teller
 from serving.operations import Operations
 from serving.people.book import People, SessionRules
 from serving.retention import Retention
@@ -68,7 +71,30 @@ class Parts:
     @cached_property
     def journal(self) -> Journal:
         """The memory of the work."""
-        return Journal(self.index.engine, tenant=self.settings.tenant, clock=time.time)
+        return Journal(
+            self.index.engine,
+            tenant=self.settings.tenant,
+            clock=time.time,
+            messages=self.messages,
+        )
+
+    @cached_property
+    def messages(self) -> Messages:
+        """The memory of what other systems are told."""
+        wanted = {target.name: target.events for target in self.settings.notify}
+        tenant = self.settings.tenant
+        return Messages(self.index.engine, tenant=tenant, clock=time.time, wanted=wanted)
+
+    @cached_property
+    def teller(self) -> Teller:
+        """What tells other systems."""
+        return Teller(
+            self.settings.notify,
+            self.messages,
+            Stories(self.index, self.journal, self.assessments),
+            limits=self.settings.delivery,
+            slots=self.slots,
+        )
 
     @cached_property
     def assessments(self) -> Assessments:

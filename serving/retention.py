@@ -10,6 +10,7 @@ import structlog
 from dicom_node import schema
 from dicom_node.index import Index
 from dicom_node.removal import Removal
+from dicom_node.schema_messages import messages
 from imaging.errors import NotFound
 from serving.assessments import Assessments
 from serving.engine import Client
@@ -32,6 +33,7 @@ _TABLES = (
     schema.decisions,
     schema.workitems,
     schema.ups.steps,
+    messages,
 )
 
 
@@ -134,7 +136,7 @@ class Retention:
         yield study.state != "complete"
         yield any(item.is_open for item in items) or self._is_asked_for(study_uid)
         yield not items or not _is_analysed(items[0], study.content_digest)
-        yield self._is_undelivered(study_uid)
+        yield self._is_undelivered(study_uid) or self._is_untold(study_uid)
         yield self._settings.keep_unassessed and self._is_unassessed(study_uid)
 
     def _is_asked_for(self, study_uid: str) -> bool:
@@ -142,6 +144,13 @@ class Retention:
         steps = schema.ups.steps
         mine = (steps.c.tenant == self._index.tenant, steps.c.study_uid == study_uid)
         query = sa.select(steps.c.ups_uid).where(*mine, steps.c.pushed, steps.c.state.in_(OPEN))
+        with self._index.engine.connect() as db:
+            return db.execute(query).first() is not None
+
+    def _is_untold(self, study_uid: str) -> bool:
+        """Whether another system is still to be told of a study."""
+        mine = (messages.c.tenant == self._index.tenant, messages.c.study_uid == study_uid)
+        query = sa.select(messages.c.seq).where(*mine, messages.c.state == "waiting")
         with self._index.engine.connect() as db:
             return db.execute(query).first() is not None
 

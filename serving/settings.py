@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from dicom_node.peers import Peer
 from dicom_node.ways import Destination
 from dicom_node.web_peers import WebPeer
 from imaging.errors import SetupError
+from serving.notify.target import Target, usable
 from serving.sections import (
     AnalysisSettings,
     ArrivalSettings,
@@ -45,6 +46,7 @@ WETREAD_VERSION = version("wetread")
 DEFAULT_FILE = Path("wetread.toml")
 _PAIR = ("certificate", "key")
 _PREFIX = "WETREAD_"
+_Secretive = TypeVar("_Secretive", WebPeer, Target)
 
 
 class Settings(Section):
@@ -75,12 +77,18 @@ class Settings(Section):
     web_peers: tuple[KnownWebPeer, ...] = Field(
         (), description="DICOMweb services: results go there"
     )
+    notify: tuple[Annotated[Target, AfterValidator(usable)], ...] = Field(
+        (), description="other systems that are told what becomes of studies"
+    )
     rules: tuple[UsableRule, ...] = Field((), description="which studies, models and destinations")
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Settings":
         names = [*(peer.name for peer in self.peers), *(peer.name for peer in self.web_peers)]
-        problems = [f"peer {name!r} is there twice" for name in set(names) if names.count(name) > 1]
+        called = [*names, *(target.name for target in self.notify)]
+        problems = [
+            f"peer {name!r} is there twice" for name in set(called) if called.count(name) > 1
+        ]
         if bool(self.web.certificate) != bool(self.web.key):
             problems.append("[web] certificate and key go together")
         problems += [
@@ -175,7 +183,8 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
         msg = "\n".join([f"settings {chosen}:", *lines])
         raise SetupError(msg) from error
     web_peers = tuple(_with_secret(peer, environment) for peer in settings.web_peers)
-    settings = settings.model_copy(update={"web_peers": web_peers})
+    notify = tuple(_with_secret(target, environment) for target in settings.notify)
+    settings = settings.model_copy(update={"web_peers": web_peers, "notify": notify})
     return _placed(settings, chosen.resolve().parent)
 
 
@@ -194,6 +203,7 @@ def _placed(settings: Settings, folder: Path) -> Settings:
             ),
             "data_folder": (folder / settings.data_folder.expanduser()).resolve(),
             "node": node.model_copy(update={"tls": tls}),
+            "notify": tuple(_beside(target, folder) for target in settings.notify),
             "peers": tuple(_complete(peer, tls, folder) for peer in settings.peers),
         }
     )
@@ -215,15 +225,22 @@ def _complete(peer: Peer, node: TlsSettings, folder: Path) -> Peer:
     )
 
 
+def _beside(target: Target, folder: Path) -> Target:
+    files = {name: getattr(target, name) for name in ("ca_file", "secret_file")}
+    return replace(
+        target, **{name: file and folder / file.expanduser() for name, file in files.items()}
+    )
+
+
 def _file(name: str, folder: Path) -> str:
     return str(folder / Path(name).expanduser()) if name else ""
 
 
-def _with_secret(peer: WebPeer, environment: Mapping[str, str]) -> WebPeer:
+def _with_secret(peer: _Secretive, environment: Mapping[str, str]) -> _Secretive:
     if not peer.secret_variable:
         return peer
     if peer.secret_variable not in environment:
-        msg = f"web peer {peer.name!r}: there is no variable {peer.secret_variable}"
+        msg = f"{peer.name!r}: there is no variable {peer.secret_variable}"
         raise SetupError(msg)
     return replace(peer, secret=environment[peer.secret_variable])
 

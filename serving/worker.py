@@ -56,6 +56,7 @@ def build_writer(parts: Parts) -> AssessmentWriter:
         journal=parts.journal,
         assessments=parts.assessments,
         results=_result_store(parts),
+        messages=parts.messages,
     )
 
 
@@ -124,6 +125,9 @@ def _launch(parts: Parts, slot: str) -> Worker:
     _aside(_keep_house, parts)
     _aside(_recognise, build_recogniser(parts))
     _aside(AuditKeeper(parts).run)
+    for target in parts.settings.notify:
+        _aside(parts.teller.run, target)
+    _aside(parts.teller.tidy)
     if settings.worklist.perform:
         _aside(_perform, parts)
     return worker

@@ -28,6 +28,7 @@ from serving.__main__ import _parser
 from serving.app import build
 from serving.commands.analyse import analyse
 from serving.metrics import exposition
+from serving.notify.target import Target
 from serving.parts import Parts
 from serving.settings import Settings
 from tests.builders import mr_series, save
@@ -114,6 +115,7 @@ def test_no_setting_is_documented_that_is_not_there():
         (Peer, "[[peers]]"),
         (PeerTls, "[peers.tls]"),
         (WebPeer, "[[web_peers]]"),
+        (Target, "[[notify]]"),
         (Rule, "[[rules]]"),
     ],
 )

@@ -2,10 +2,11 @@
 
 from alembic import context
 
-from dicom_node import schema_people
+from dicom_node import schema_messages, schema_people
 from dicom_node.schema import metadata
 
-assert schema_people.users.metadata is metadata  # its tables belong to the schema too
+for its in (schema_people.users, schema_messages.messages):  # they belong to the schema too
+    assert its.metadata is metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

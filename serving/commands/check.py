@@ -14,6 +14,7 @@ from models.runtime import open_sessions
 from serving.certificates import validities
 from serving.commands.tables import output
 from serving.health import Health, answers, is_ours
+from serving.notify.target import Target
 from serving.parts import Parts
 from serving.settings import Settings
 from serving.web import exposed
@@ -57,6 +58,7 @@ def _lines(settings: Settings) -> Iterator[Line]:
         problem = WebWay(peer=service, timeouts=_PEER_TIMEOUTS).probe()
         what = f"web peer {service.name} ({service.url})"
         yield Line(what=what, problem=problem or "", remark="answers")
+    yield from map(_target, settings.notify)
     if not settings.reached():
         yield Line(what="peers", problem="none is configured; results stay here", fatal=False)
     yield from _models(settings)
@@ -135,6 +137,16 @@ def _peer(settings: Settings, peer: Peer) -> Line:
         return Line(what=what, remark="only sends; not asked")
     problem = echo(peer, ae_title=settings.node.ae_title, timeouts=_PEER_TIMEOUTS)
     return Line(what=what, problem=problem or "", remark="answers C-ECHO")
+
+
+def _target(target: Target) -> Line:
+    """Look at the secret of a target, and whether something listens there; nothing is sent."""
+    host, port = target.address()
+    what, where = f"notify {target.name} ({target.kind})", f"{host}:{port}"
+    if problem := target.problem():
+        return Line(what=what, problem=problem)
+    silent = "" if answers(host, port) else f"{where} accepts no connection"
+    return Line(what=what, problem=silent, remark=f"{where} accepts connections")
 
 
 def _models(settings: Settings) -> Iterator[Line]:

@@ -28,6 +28,7 @@ def status(settings: Settings) -> int:
         console.print(SPACE[space], style="bold red")
     _print_studies(parts, console)
     _print_waiting(parts, console)
+    _print_messages(parts, console)
     _print_models(parts, console)
     return 0
 
@@ -44,18 +45,17 @@ def _print_studies(parts: Parts, console: Console) -> None:
 
 def _print_waiting(parts: Parts, console: Console) -> None:
     table = empty_table("result", "destination", "state", "attempts", "next try", "problem")
-    now, items = time.time(), parts.journal.deliveries(state="waiting")
+    items = parts.journal.deliveries(state="waiting")
     held, failed, refused = (
         parts.journal.deliveries(state=state) for state in ("held", "failed", "refused")
     )
     for item in (*held, *items, *failed, *refused)[:_SHOWN]:
-        wait = f"in {max(0.0, item.next_attempt_at - now):.0f} s" if item.next_attempt_at else ""
         table.add_row(
             item.instance_uid,
             item.destination,
             item.state,
             str(item.attempts),
-            wait,
+            _wait(item.next_attempt_at),
             item.last_error,
         )
     table.title = (
@@ -63,6 +63,37 @@ def _print_waiting(parts: Parts, console: Console) -> None:
         f"({len(held)} held, {len(items)} wait, {len(refused)} refused)"
     )
     console.print(table)
+
+
+def _print_messages(parts: Parts, console: Console) -> None:
+    waiting, failed, refused = (
+        parts.messages.listed(state=state) for state in ("waiting", "failed", "refused")
+    )
+    if not (parts.settings.notify or waiting or failed or refused):
+        return
+    table = empty_table(
+        "notification", "study", "event", "target", "state", "attempts", "next try", "last answer"
+    )
+    for each in (*waiting, *failed, *refused)[:_SHOWN]:
+        table.add_row(
+            each.message_id,
+            each.study_uid,
+            each.event,
+            each.target,
+            each.state,
+            str(each.attempts),
+            _wait(each.next_attempt_at),
+            " ".join(filter(None, (each.answer, each.words))),
+        )
+    table.title = (
+        "notifications that wait, failed or were refused "
+        f"({len(waiting)} wait, {len(failed)} failed, {len(refused)} refused)"
+    )
+    console.print(table)
+
+
+def _wait(next_attempt_at: float | None) -> str:
+    return f"in {max(0.0, next_attempt_at - time.time()):.0f} s" if next_attempt_at else ""
 
 
 def _print_models(parts: Parts, console: Console) -> None:

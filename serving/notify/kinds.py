@@ -1,0 +1,26 @@
+"""What each kind of target is sent, and how: the one table of kinds."""
+
+import time
+
+from dicom_node.scu import Timeouts
+from imaging.errors import SetupError
+from serving.messages import Message
+from serving.notify import webhook
+from serving.notify.story import Story
+from serving.notify.target import Target
+from serving.notify.told import Told
+
+
+def composed(story: Story, target: Target) -> bytes:
+    """Return the bytes that tell a story to a target."""
+    return webhook.composed(story, target)
+
+
+def send(target: Target, message: Message, body: bytes, *, timeouts: Timeouts) -> Told:
+    """Send once; a slip in the settings is something to wait for, not the receiver's fault."""
+    try:
+        return webhook.send(
+            target, message.message_id, body, at=int(time.time()), timeouts=timeouts
+        )
+    except SetupError as error:
+        return Told(verdict="waiting", words=str(error))

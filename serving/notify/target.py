@@ -1,0 +1,113 @@
+"""A system that is told what becomes of studies, as it is configured."""
+
+import base64
+import binascii
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+from imaging.errors import SetupError
+from serving.messages import MessageEvent
+
+_EVENTS: tuple[MessageEvent, ...] = get_args(MessageEvent)
+_LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
+_SHORTEST, _LONGEST = 24, 64  # bytes of a key (Standard Webhooks)
+_PREFIX = "whsec_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A configured receiver; with a `secret_file` the secret may be changed while we run."""
+
+    name: str
+    kind: Literal["webhook"]
+    url: str = ""
+    secret: str = field(default="", repr=False)
+    secret_file: Path | None = None
+    secret_variable: str = ""
+    ca_file: Path | None = None
+    events: tuple[MessageEvent, ...] = _EVENTS
+    accession: bool = False
+
+    def current_secret(self) -> str:
+        """Return the secret, empty when there is none.
+
+        Raises
+        ------
+        SetupError
+            The file with it cannot be read.
+        """
+        if self.secret_file is None:
+            return self.secret
+        try:
+            return self.secret_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"the secret of {self.name} cannot be read: {error}"
+            raise SetupError(msg) from error
+
+    def address(self) -> tuple[str, int]:
+        """Return host and port."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+    def problem(self) -> str:
+        """Return what is wrong with what can be looked at without calling, empty if nothing."""
+        try:
+            self.key()
+            ssl.create_default_context(cafile=self.ca_file)
+        except SetupError as error:
+            return str(error)
+        except (OSError, ssl.SSLError) as error:
+            return f"ca_file {self.ca_file}: {error}"
+        return ""
+
+    def key(self) -> bytes:
+        """Return the key that signs a webhook.
+
+        Raises
+        ------
+        SetupError
+            The secret is none.
+        """
+        secret = self.current_secret()
+        try:
+            key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+        except binascii.Error:
+            key = b""
+        if not secret.startswith(_PREFIX) or not _SHORTEST <= len(key) <= _LONGEST:
+            msg = (
+                f"the secret of {self.name} must be {_PREFIX} and "
+                f"{_SHORTEST} to {_LONGEST} bytes in Base64"
+            )
+            raise SetupError(msg)
+        return key
+
+
+def usable(target: Target) -> Target:
+    """Return a target that can be used.
+
+    Raises
+    ------
+    ValueError
+        It cannot.
+    """
+    _check_url(target)
+    if not (target.secret or target.secret_file or target.secret_variable):
+        msg = f"{target.name} needs a secret, in secret_file or secret_variable"
+        raise ValueError(msg)
+    return target
+
+
+def _check_url(target: Target) -> None:
+    parts = urlsplit(target.url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = f"url {target.url!r} is not that of a web service"
+        raise ValueError(msg)
+    if parts.username or parts.password or parts.fragment:
+        msg = "url holds a secret or fragment; a secret belongs into secret_file"
+        raise ValueError(msg)
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        msg = f"url {target.url} would carry findings in the clear; use https"
+        raise ValueError(msg)
