@@ -36,6 +36,14 @@ class Pseudonyms:
         """Return the pseudonym of a reader."""
         return f"R{self._digest('reader', name).hex()[:12].upper()}"
 
+    def site(self, name: str) -> str:
+        """Return the pseudonym of an institution."""
+        return f"S{self._digest('site', name).hex()[:8].upper()}"
+
+    def case(self, *content: str) -> str:
+        """Return the name of a case: the same content has the same one."""
+        return f"C{self._digest('case', *content).hex()[:20]}"
+
     def uid(self, uid: str) -> str:
         """Return the UID that replaces another; references keep pointing at the same thing."""
         digest = self._digest("uid", uid)[:16]
