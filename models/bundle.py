@@ -15,6 +15,8 @@ METADATA = "configs/metadata.json"
 _CONFIGS = ("configs/inference.json", "configs/inference.yaml", "configs/inference.yml")
 _MOST_UNPACKED = 8 * 2**30
 _BACKGROUND = "background"
+_CLASSES = {"labels", "classes", "classification", "class", "probabilities"}
+_PLANE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,11 @@ class Channels:
     count: int
     dimensions: int
     names: Mapping[int, str]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether, of an output, each channel is a class of the whole image."""
+        return self.form in _CLASSES
 
     @property
     def structures(self) -> dict[int, str]:
@@ -43,6 +50,16 @@ class Bundle:
     figures: Mapping[str, str]
     inputs: Mapping[str, Channels]
     outputs: Mapping[str, Channels]
+
+    @property
+    def planar(self) -> bool:
+        """Whether the network reads single slices."""
+        return any(each.dimensions == _PLANE for each in self.inputs.values())
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the answer is a class, not an outline."""
+        return self.outputs["pred"].classifies
 
 
 def is_bundle(folder: Path) -> bool:
@@ -95,11 +112,9 @@ def _not_supported(bundle: Bundle) -> Iterator[str]:
     for name in several:
         wanted = ", ".join(bundle.inputs[name].names.values())
         yield f"an image of several channels is not supported: {name} ({wanted})"
-    if any(0 < channels.dimensions < 3 for channels in bundle.inputs.values()):  # noqa: PLR2004
-        yield "networks for two-dimensional images are not supported in a bundle"
     pred = bundle.outputs.get("pred")
-    if pred and pred.form != "segmentation":
-        yield f"an output of the format {pred.form!r} is not supported: segmentation only"
+    if pred and pred.form != "segmentation" and not pred.classifies:
+        yield f"an output of the format {pred.form!r} is not supported: segmentation or classes"
 
 
 def _all_channels(content: object) -> dict[str, Channels]:

@@ -23,13 +23,13 @@ def bundle_card(bundle: Bundle) -> Card:
     texts = bundle.texts
     title = texts.get("name") or texts.get("task") or bundle.folder.name
     pred = bundle.outputs["pred"]
-    structures = pred.structures
+    structures = dict(pred.names) if pred.classifies else pred.structures
     return Card(
         name=package_name(title),
         version=texts.get("version", ""),
         title=title,
         manufacturer=texts.get("authors", ""),
-        task="segmentation",
+        task="classification" if pred.classifies else "segmentation",
         intended_use=texts.get("intended_use", ""),
         licence=_licence(bundle),
         source=texts.get("data_source", "") or "MONAI Model Zoo",

@@ -1,4 +1,7 @@
-"""Runs one MONAI bundle, in a process of its own: `bundle_child.py FOLDER CONFIG DEVICE THREADS`.
+"""Runs one MONAI bundle in its own process: `bundle_child.py FOLDER CONFIG HOW DEVICE THREADS`.
+
+HOW is what the network reads, `volume` or `slices`, and what it says, `outline` or `classes`,
+joined by a hyphen.
 
 The only file that knows torch and MONAI. It is started as a file and imports nothing of Wetread,
 because a bundle brings folders named `models` and `scripts`. Everything that the bundle's own
@@ -7,7 +10,9 @@ is put in the place of the bundle's folders. One question a line on standard inp
 line on standard output, arrays in files beside.
 """
 
+import ast
 import ctypes
+import importlib.util
 import json
 import os
 import signal
@@ -31,6 +36,8 @@ from monai.data.utils import decollate_batch, list_data_collate
 from monai.inferers.inferer import SimpleInferer
 from monai.transforms.compose import Compose
 from monai.transforms.io.dictionary import LoadImaged, SaveImaged
+from monai.transforms.post.dictionary import AsDiscreted
+from monai.transforms.transform import MapTransform
 from monai.transforms.utility.dictionary import EnsureChannelFirstd
 
 _DIE_WITH_PARENT = 1
@@ -42,10 +49,13 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
 class _Bundle:
     """A bundle that is ready to answer."""
 
-    def __init__(self, folder: Path, config: Path, device: str) -> None:
+    def __init__(self, config: Path, how: str, device: str) -> None:
+        folder = config.parent.parent
+        self.planar, self.classifies = how.startswith("slices"), how.endswith("classes")
         self._device = torch.device(device)
         self._parser = ConfigParser()
         self._parser.read_config(str(config))
+        _forget_missing(self._parser)
         self._parser.read_meta(str(folder / "configs" / "metadata.json"))
         self._parser["bundle_root"] = str(folder)
         if "device" in self._parser:
@@ -58,10 +68,16 @@ class _Bundle:
         self._after = self._part("postprocessing", "evaluator#postprocessing")
         self._amp = bool(self._part("evaluator#amp")) and self._device.type == "cuda"
         self._key = self._image_key()
-        self._savers = _savers(self._after)
+        self._savers = _savers(self._after, decided=not self.classifies)
+        for each in (*_flat(self._before), *_flat(self._after)):
+            if isinstance(each, MapTransform) and "label" in each.keys:
+                each.allow_missing_keys = True  # what evaluating a bundle reads beside the image
 
     def answer(self, image: Path, folder: Path) -> tuple[Any, Any]:
-        """Return the prediction, (channel, x, y, z), and its affine to RAS, for a NIfTI file."""
+        """Return the prediction, (channel, x, y, z), and its affine to RAS, for a NIfTI file.
+
+        Of a slice there is no z; of classes there is only the channel.
+        """
         for number, saver in enumerate(self._savers):
             place = folder / f"saved-{number}"
             saver.saver.folder_layout = FolderLayout(
@@ -75,7 +91,10 @@ class _Bundle:
         data = {**decollate_batch(batch)[0], **decollate_batch(output)[0]}
         pred = (self._after(data) if self._after else data)["pred"]
         written = sorted(folder.glob("saved-*/*.nii"))
-        return _written(written[-1]) if written else _held(pred)
+        if self.classifies:
+            return np.asarray(pred.cpu(), dtype=np.float32).reshape(-1), None
+        spatial = _SPATIAL - self.planar
+        return _written(written[-1], spatial) if written else _held(pred, spatial)
 
     def _part(self, *names: str) -> Any:
         for name in names:
@@ -90,7 +109,7 @@ class _Bundle:
             loaders = [LoadImaged(keys="image")]
             given = [loaders[0], EnsureChannelFirstd(keys="image")]
             self._before = Compose([*given, *([self._before] if self._before else [])])
-        keys = sorted({str(key) for loader in loaders for key in loader.keys})
+        keys = sorted({str(key) for loader in loaders for key in loader.keys} - {"label"})
         if len(keys) != 1:
             msg = f"its preprocessing reads several files: {', '.join(keys)}"
             raise ValueError(msg)
@@ -149,11 +168,31 @@ def _flat(transform: Any) -> Iterator[Any]:
         yield from _flat(each)
 
 
-def _savers(after: Any) -> list[Any]:
-    """Return what writes the prediction, made to write NIfTI; what writes other things goes."""
+def _forget_missing(parser: ConfigParser) -> None:
+    """Leave out imports of what is not installed: they are often for lists of data only."""
+    for name in ("imports", "import"):
+        lines = parser.get(name)
+        if isinstance(lines, list):
+            parser[name] = [line for line in lines if _importable(str(line))]
+
+
+def _importable(line: str) -> bool:
+    names: list[str] = []
+    for node in ast.parse(line.removeprefix("$").strip()).body:
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+    return all(importlib.util.find_spec(name.partition(".")[0]) for name in names)
+
+
+def _savers(after: Any, *, decided: bool) -> list[Any]:
+    """Return what writes the prediction, made to write NIfTI; what writes other things goes.
+
+    What turns probabilities into decisions goes too unless they shall be `decided`.
+    """
     savers = []
     for holder in _holders(after):
         keep = [t for t in holder.transforms if not isinstance(t, SaveImaged) or "pred" in t.keys]
+        keep = [t for t in keep if decided or not isinstance(t, AsDiscreted)]
         holder.transforms = type(holder.transforms)(keep)
         savers += [each for each in keep if isinstance(each, SaveImaged)]
     for saver in savers:
@@ -171,15 +210,15 @@ def _holders(transform: Any) -> Iterator[Any]:
             yield from _holders(each)
 
 
-def _written(path: Path) -> tuple[Any, Any]:
+def _written(path: Path, spatial: int) -> tuple[Any, Any]:
     image: Any = nibabel.load(path)
     voxels = np.asarray(image.dataobj, dtype=np.float32)
-    voxels = voxels.reshape(*voxels.shape[:_SPATIAL], -1)
+    voxels = voxels.reshape(*voxels.shape[:spatial], -1)
     return np.moveaxis(voxels, -1, 0), image.affine
 
 
-def _held(pred: Any) -> tuple[Any, Any]:
-    if not isinstance(pred, MetaTensor) or pred.ndim != 1 + _SPATIAL:
+def _held(pred: Any, spatial: int) -> tuple[Any, Any]:
+    if not isinstance(pred, MetaTensor) or pred.ndim != 1 + spatial:
         msg = f"its prediction is {type(pred).__name__} {tuple(getattr(pred, 'shape', ()))}"
         raise TypeError(msg)
     return pred.cpu().numpy().astype(np.float32), pred.affine.cpu().numpy()
@@ -187,15 +226,44 @@ def _held(pred: Any) -> tuple[Any, Any]:
 
 def _ask(bundle: _Bundle, question: dict[str, Any]) -> dict[str, Any]:
     """Answer one question; arrays are (slice, row, column) and affines LPS, as in Wetread."""
+    affine, voxels = np.array(question["affine"]), np.load(question["voxels"])
     with tempfile.TemporaryDirectory(prefix="wetread-bundle-") as temporary:
         folder = Path(temporary)
-        affine = _LPS_TO_RAS @ np.array(question["affine"])
-        voxels = np.load(question["voxels"])
-        image = folder / "image.nii"
-        nibabel.save(nibabel.Nifti1Image(voxels.T, affine), image)  # type: ignore[no-untyped-call]
-        pred, affine = bundle.answer(image, folder)
-    np.save(question["result"], np.ascontiguousarray(pred.transpose(0, 3, 2, 1)))
-    return {"affine": (_LPS_TO_RAS @ affine).tolist()}
+        if bundle.planar:
+            pred = _slice_by_slice(bundle, voxels, affine)
+        else:
+            pred, found = bundle.answer(_saved(voxels, affine, folder), folder)
+            affine = affine if found is None else _LPS_TO_RAS @ found
+    if bundle.classifies:
+        pred = np.atleast_2d(pred)
+    else:
+        pred = pred.transpose(0, 1, 3, 2) if bundle.planar else pred.transpose(0, 3, 2, 1)
+    np.save(question["result"], np.ascontiguousarray(pred))
+    return {"affine": affine.tolist()}
+
+
+def _slice_by_slice(bundle: _Bundle, voxels: Any, affine: Any) -> Any:
+    """Return (slice, class), or (channel, slice, x, y) of slices that keep their size.
+
+    A slice lies in a plane of its own: of its place in the patient only the spacing is left.
+    """
+    spacing = np.diag([*np.linalg.norm(affine[:3, :2], axis=0), 1.0, 1.0])
+    answers = []
+    for image in voxels:
+        with tempfile.TemporaryDirectory(prefix="wetread-bundle-") as temporary:
+            folder = Path(temporary)
+            answer, _ = bundle.answer(_saved(image, _LPS_TO_RAS @ spacing, folder), folder)
+        if not bundle.classifies and answer.shape[1:] != image.T.shape:
+            msg = f"it gave {answer.shape[1:]} for a slice of {image.T.shape}"
+            raise ValueError(msg)
+        answers.append(answer)
+    return np.stack(answers, axis=0 if bundle.classifies else 1)
+
+
+def _saved(voxels: Any, affine: Any, folder: Path) -> Path:
+    image = folder / "image.nii"
+    nibabel.save(nibabel.Nifti1Image(voxels.T, _LPS_TO_RAS @ affine), image)  # type: ignore[no-untyped-call]
+    return image
 
 
 def _own_scripts(folder: Path) -> None:
@@ -214,7 +282,7 @@ def _say(answers: TextIO, value: dict[str, Any]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Load the bundle, say so, and answer questions until standard input ends."""
-    folder, config, device, threads = arguments
+    folder, config, how, device, threads = arguments
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a bundle prints must not get among the answers
@@ -222,7 +290,7 @@ def main(arguments: list[str]) -> None:
         torch.set_num_threads(int(threads))
     _own_scripts(Path(folder))
     try:
-        bundle = _Bundle(Path(folder), Path(config), device)
+        bundle = _Bundle(Path(config), how, device)
     except Exception as error:  # noqa: BLE001 - whatever a bundle does wrong is said to the parent
         _say(answers, {"error": _root(error)})
         return

@@ -24,7 +24,10 @@ _NEEDED = ("torch", "monai", "nibabel")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BundleAnswer:
-    """What a bundle writes: (channel, slice, row, column), and its affine to LPS as in `Grid`."""
+    """What a bundle says: (channel, slice, row, column), and its affine to LPS as in `Grid`.
+
+    Of classes it is (image, class): one image for each slice, or the series as one.
+    """
 
     voxels: NDArray[np.float32]
     affine: NDArray[np.float64]
@@ -41,12 +44,15 @@ class BundleSession:
         if lacking := missing():
             msg = f"a MONAI bundle needs {', '.join(lacking)}: pip install 'wetread[monai]'"
             raise PackageInvalid(msg)
-        config = read_bundle(folder).config.relative_to(folder)
+        bundle = read_bundle(folder)
+        config = bundle.config.relative_to(folder)
+        reads = "slices" if bundle.planar else "volume"
+        how = f"{reads}-{'classes' if bundle.classifies else 'outline'}"
         self._place = tempfile.TemporaryDirectory(prefix="wetread-bundle-")
         place = Path(self._place.name)
         for path in folder.iterdir():
             (place / path.name).symlink_to(path.resolve())
-        self._process = _started(place, (str(config), device.name, str(threads)))
+        self._process = _started(place, (str(config), how, device.name, str(threads)))
         weakref.finalize(self, _stop, self._process, self._place)
         self._answered(PackageInvalid)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from imaging.errors import InferenceFailed
 from imaging.findings import Mask
+from imaging.geometry import axis_codes
 from imaging.resample import windowed
 from imaging.volume import Volume
 from models.bundle_maps import label_maps
@@ -96,7 +97,7 @@ def predict(
         The network cannot be loaded.
     """
     if package.manifest.kind is Kind.BUNDLE:
-        return _bundle_maps(package, volume, sessions)
+        return _bundle_says(package, volume, sessions)
     manifest, runner = package.manifest, sessions.runner(package)
     if manifest.task is Task.SEGMENTATION:
         return _label_maps(manifest, volume, runner)
@@ -128,12 +129,32 @@ def _block(manifest: Manifest, volume: Volume) -> Block:
     return sized(block, spec.sizing, (block.grid.shape[0], *spec.size[1:]))
 
 
-def _bundle_maps(package: Package, volume: Volume, sessions: Sessions) -> LabelMaps:
+def _bundle_says(package: Package, volume: Volume, sessions: Sessions) -> Prediction:
     started = time.perf_counter()
     answer = sessions.ask(package, volume.voxels, volume.grid.affine)
     seconds = time.perf_counter() - started
-    probability = label_maps(answer, package.manifest.labels, volume.grid)
-    return LabelMaps(probability=probability, model_seconds=seconds)
+    if package.manifest.task is Task.SEGMENTATION:
+        probability = label_maps(answer, package.manifest.labels, volume.grid)
+        return LabelMaps(probability=probability, model_seconds=seconds)
+    rows = class_probabilities(answer.voxels, len(package.manifest.classes))
+    return _classes_of(rows, volume, seconds)
+
+
+def _classes_of(rows: Array, volume: Volume, seconds: float) -> SeriesClasses:
+    """Return class probabilities of each stored slice, or of the series where there is one row."""
+    count, *_ = volume.grid.shape
+    if len(rows) == 1:
+        slices: tuple[SliceClasses, ...] = (_as_one_slice(rows[0], volume),)
+    else:
+        axes = axis_codes(volume.grid)
+        slices = _located(np.arange(count), rows, volume, axes=axes)
+    return SeriesClasses(slices=slices, outside=0, between=0, model_seconds=seconds)
+
+
+def _as_one_slice(row: Array, volume: Volume) -> SliceClasses:
+    middle = (np.array([volume.grid.shape], dtype=np.float64) - 1) / 2
+    ((x, y, z),) = volume.grid.points_mm(middle).tolist()
+    return SliceClasses(center_mm=(x, y, z), instance_uid=None, probabilities=tuple(row.tolist()))
 
 
 def _modality(volume: Volume) -> str:
@@ -201,11 +222,8 @@ def _whole_classes(manifest: Manifest, volume: Volume, runner: Runner) -> Series
     block = _block(manifest, volume)
     scale = scale_of(block.voxels, manifest.input.intensity_of(_modality(volume)))
     image = np.repeat(scale(block.voxels)[np.newaxis], manifest.input.channels, axis=0)
-    (row,) = _in_batches([image], manifest, runner).tolist()
-    middle = (np.array([volume.grid.shape], dtype=np.float64) - 1) / 2
-    ((x, y, z),) = volume.grid.points_mm(middle).tolist()
-    whole = SliceClasses(center_mm=(x, y, z), instance_uid=None, probabilities=tuple(row))
-    return SeriesClasses(slices=(whole,), outside=0, between=0, model_seconds=runner.seconds)
+    rows = _in_batches([image], manifest, runner)
+    return _classes_of(rows, volume, runner.seconds)
 
 
 def _series_classes(

@@ -23,7 +23,7 @@ from imaging.measure import (
 from imaging.reasons import Reason, reason
 from imaging.volume import Volume
 from models.infer import LabelMaps, Prediction, SeriesClasses
-from models.manifest import Checks, ClassLabel, Label, Manifest, Mode
+from models.manifest import Checks, ClassLabel, Kind, Label, Manifest, Mode
 from models.package import Package
 from models.runtime import Array
 
@@ -280,6 +280,8 @@ def _undecided(vote: _Vote, checks: Checks) -> Reason | None:
 
 
 def _read_how(vote: _Vote, slices: int, manifest: Manifest) -> str:
+    if manifest.kind is Kind.BUNDLE and vote.evidence:
+        return f"{slices} slices"
     if manifest.inference.mode is not Mode.SLICES:
         return "whole series"
     plane = _PLANES[manifest.input.axes[0]]

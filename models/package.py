@@ -9,8 +9,8 @@ from pathlib import Path
 from imaging.errors import PackageInvalid
 from imaging.findings import Algorithm
 from imaging.identity import derived_uid
-from models.bundle import is_bundle, read_bundle
-from models.manifest import Kind, Manifest
+from models.bundle import METADATA, is_bundle, read_bundle
+from models.manifest import Kind, Manifest, Task
 from models.manifest_file import FILE_NAME, read_manifest
 
 _PICKLED_NAMES = frozenset((".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib"))
@@ -67,6 +67,8 @@ def read_package(folder: Path) -> Package:
         raise PackageInvalid("\n".join([*problems, str(error)])) from error
     if kind is Kind.ONNX:
         problems += _weight_problems(folder, manifest.file)
+    elif not problems and read_bundle(folder).classifies != (manifest.task is Task.CLASSIFICATION):
+        problems.append(f"model.task is {manifest.task}, {METADATA} says otherwise")
     if problems:
         raise PackageInvalid("\n".join(problems))
     return Package(folder=folder, manifest=manifest, digest=digest_of(folder))

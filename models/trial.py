@@ -42,7 +42,11 @@ def _try_bundle(package: Package, sessions: Sessions) -> None:
     grid = Grid(shape=_BUNDLE_SHAPE, affine=affine, frame_of_reference_uid="")
     noise = np.random.default_rng(0).normal(0.0, 200.0, grid.shape).astype(np.float32)
     try:
-        label_maps(sessions.ask(package, noise, affine), package.manifest.labels, grid)
+        answer = sessions.ask(package, noise, affine)
+        if package.manifest.task is Task.CLASSIFICATION:
+            class_probabilities(answer.voxels, len(package.manifest.classes))
+        else:
+            label_maps(answer, package.manifest.labels, grid)
     except ModelError as error:
         raise PackageInvalid(str(error)) from error
 

@@ -167,15 +167,64 @@ def without_inverse():
     }  # fmt: skip
 
 
+def short_axis():
+    """A U-Net of slices whose data list wants a library that nobody has."""
+    keys = {"keys": "image"}
+    return {
+        **_RUN,
+        "imports": ["$import glob", "$import library_of_nobody as lists"],
+        "network_def": {**UNET, "spatial_dims": 2, "out_channels": 3},
+        "preprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "LoadImaged", **keys},
+            {"_target_": "EnsureChannelFirstd", **keys},
+            {"_target_": "ScaleIntensityd", **keys, "minv": -9.0, "maxv": 9.0},
+            {"_target_": "Resized", **keys, "spatial_size": [32, 32]},
+        ]},
+        "inferer": {"_target_": "SimpleInferer"},
+        "postprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+            {**_INVERT, "nearest_interp": False}, _ARGMAX, _SAVE]},
+        "handlers": [_LOADER],
+    }  # fmt: skip
+
+
+def graded(dimensions):
+    """A DenseNet that tells three classes apart and was evaluated with labels."""
+    both = {"keys": ["image", "label"]}
+    return {
+        **_RUN,
+        "network_def": {"_target_": "DenseNet", "spatial_dims": dimensions, "in_channels": 1,
+                        "out_channels": 3, "init_features": 4, "growth_rate": 4,
+                        "block_config": [2, 2]},
+        "preprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "LoadImaged", "keys": "image"},
+            {"_target_": "EnsureChannelFirstd", "keys": "image"},
+            {"_target_": "Resized", "keys": "image", "spatial_size": [16] * dimensions},
+            {"_target_": "ScaleIntensityd", "keys": "image"},
+            {"_target_": "EnsureTyped", **both},
+        ]},
+        "inferer": {"_target_": "SimpleInferer"},
+        "postprocessing": {"_target_": "Compose", "transforms": [
+            _SOFTMAX,
+            {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False],
+             "to_onehot": 3},
+        ]},
+        "handlers": [_LOADER, {"_target_": "ClassificationSaver", "output_dir": "@output_dir"}],
+    }  # fmt: skip
+
+
 CONFIGS = {"spleen": spleen, "whole_body": whole_body, "without_inverse": without_inverse}
 
 
 def metadata(names, **changes):
     """`metadata.json` of a bundle that tells the structures `names` apart."""
+    form = changes.pop("form", "segmentation")
     image = {"type": "image", "format": "hounsfield", "modality": "CT", "num_channels": 1,
              "spatial_shape": [16, 16, 16], "channel_def": {"0": "image"}}  # fmt: skip
     channels = {"0": "background", **{str(at): name for at, name in enumerate(names, start=1)}}
-    pred = {"type": "image", "format": "segmentation", "num_channels": len(channels),
+    if form != "segmentation":
+        channels = {str(at): name for at, name in enumerate(names)}
+    pred = {"type": "image", "format": form, "num_channels": len(channels),
             "spatial_shape": [16, 16, 16], "channel_def": channels}  # fmt: skip
     return {
         "version": "0.5.3",

@@ -10,7 +10,7 @@ from models.card import card_text, placeholders
 from models.manifest import Kind
 from models.package import read_package
 from models.registry import Registry
-from tests.models.bundles import spleen, write_bundle
+from tests.models.bundles import graded, spleen, write_bundle
 
 
 @pytest.fixture
@@ -49,18 +49,17 @@ def test_everything_that_is_not_supported_is_said_at_once(tmp_path):
         spleen(),
         num_channels=2,
         channel_def={"0": "T1", "1": "FLAIR"},
-        spatial_shape=[64, 64],
     )
     (bundle / "models" / "model.pt").unlink()
     (bundle / "configs" / "inference.json").unlink()
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    metadata["network_data_format"]["outputs"]["pred"]["format"] = "classes"
+    metadata["network_data_format"]["outputs"]["pred"]["format"] = "object"
     (bundle / "configs" / "metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(PackageInvalid) as refused:
         read_bundle(bundle)
     said = str(refused.value).splitlines()
-    assert len(said) == 5
-    for part in ("inference.json", "weights", "T1, FLAIR", "two-dimensional", "'classes'"):
+    assert len(said) == 4
+    for part in ("inference.json", "weights", "T1, FLAIR", "'object'"):
         assert any(part in line for line in said)
 
 
@@ -114,3 +113,16 @@ def test_a_zip_cannot_write_outside_its_folder(package, tmp_path):
 )
 def test_a_title_becomes_a_name(title, name):
     assert package_name(title) == name
+
+
+def test_classes_are_written_by_index_and_must_stay_classes(tmp_path):
+    bundle = write_bundle(tmp_path / "bundle", graded(3), names=("normal", "edema"), form="labels")
+    text = card_text(bundle_card(read_bundle(bundle)))
+    assert 'task = "classification"' in text
+    (bundle / "model.toml").write_text(text.replace("REPLACE", "X"))
+    manifest = read_package(bundle).manifest
+    assert [(each.index, each.label) for each in manifest.classes] == [(0, "Normal"), (1, "Edema")]
+    metadata = bundle / "configs" / "metadata.json"
+    metadata.write_text(metadata.read_text().replace('"labels"', '"segmentation"'))
+    with pytest.raises(PackageInvalid, match=r"model.task is classification, .* says otherwise"):
+        read_package(bundle)

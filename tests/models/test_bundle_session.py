@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle.config_parser import ConfigParser
+from monai.transforms.intensity.array import ScaleIntensity
+from monai.transforms.spatial.array import Resize
 
 from imaging.codes import TISSUE
 from imaging.errors import InferenceFailed
@@ -18,7 +20,7 @@ from models.bundle_maps import label_maps
 from models.bundle_session import BundleAnswer, BundleSession
 from models.device import CPU
 from models.manifest import Label
-from tests.models.bundles import CONFIGS, spleen, weights, write_bundle
+from tests.models.bundles import CONFIGS, graded, short_axis, spleen, weights, write_bundle
 from tests.models.volumes import oblique
 
 LABEL = Label(
@@ -183,3 +185,45 @@ def test_torchscript_weights_need_no_network_definition(folders, tmp_path, grid,
         )
     answer = BundleSession(bundle, CPU, 0).run(voxels, grid.affine)
     np.testing.assert_array_equal(answer.voxels, written(folders["spleen"]))
+
+
+def in_the_open(config, image):
+    """What a few lines of MONAI say about one image, (channel, ...) before any decision."""
+    parser = ConfigParser({"network_def": config["network_def"]})
+    network = parser.get_parsed_content("network_def")
+    network.load_state_dict(weights(config["network_def"]))
+    with torch.no_grad():
+        return network.eval()(image[None])[0]
+
+
+def test_slices_are_outlined_one_by_one(tmp_path, grid, voxels):
+    config = short_axis()
+    bundle = write_bundle(
+        tmp_path / "bundle", config, names=("ventricle", "wall"), spatial_shape=["*", "*"]
+    )
+    answer = BundleSession(bundle, CPU, 0).run(voxels[:3], grid.affine)
+    assert answer.voxels.shape == (1, 3, *grid.shape[1:])
+    np.testing.assert_array_equal(answer.affine, grid.affine)
+    for found, image in zip(answer.voxels[0], voxels[:3], strict=True):
+        small = ScaleIntensity(-9.0, 9.0)(torch.as_tensor(image.T[None].copy()))
+        small = Resize([32, 32])(small)
+        soft = in_the_open(config, small.as_tensor()).softmax(0)
+        back = Resize(image.T.shape)(soft).argmax(0).numpy()
+        assert (back == found.T).mean() > 0.98  # the exact inverse is MONAI's own
+    assert len(np.unique(answer.voxels)) > 1
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_classes_keep_their_probabilities(dimensions, tmp_path, grid, voxels):
+    config = graded(dimensions)
+    bundle = write_bundle(
+        tmp_path / "bundle", config, names=("a", "b", "c"), form="labels",
+        spatial_shape=[16] * dimensions,
+    )  # fmt: skip
+    answer = BundleSession(bundle, CPU, 0).run(voxels, grid.affine)
+    images = list(voxels) if dimensions == 2 else [voxels]
+    assert answer.voxels.shape == (len(images), 3)
+    for found, image in zip(answer.voxels, images, strict=True):
+        small = Resize([16] * dimensions)(torch.as_tensor(image.T[None].copy()))
+        expected = in_the_open(config, ScaleIntensity()(small).as_tensor()).softmax(0)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
