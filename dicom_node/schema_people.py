@@ -23,8 +23,11 @@ users = sa.Table(
     _tenant(),
     _text("name", key=True),
     _text("role"),  # reader | engineer | administrator
-    _text("password"),  # scrypt, with its cost and salt
+    _text("password"),  # scrypt, with its cost and salt; empty for who signs in at a provider
     _time("created_at"),
+    sa.Column("issuer", sa.Text),  # with the subject: whom a provider knows by these
+    sa.Column("subject", sa.Text),
+    sa.Index("users_by_subject", "tenant", "issuer", "subject", unique=True),
 )
 
 api_keys = sa.Table(

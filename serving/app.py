@@ -11,8 +11,9 @@ from serving.metrics import exposition
 from serving.parts import Parts
 from serving.people.brake import Brake
 from serving.people.desk import Desk
+from serving.people.provider import Provider
 from serving.problems import answer_errors
-from serving.room import pages, sign_in
+from serving.room import pages, sign_in, single_sign_on
 from serving.settings import WETREAD_VERSION
 from serving.study_view import StudyViews
 
@@ -33,6 +34,8 @@ def build(parts: Parts) -> FastAPI:
     app.state.operations = parts.operations
     app.state.assessments, app.state.saved = parts.assessments, parts.saved
     app.state.people, app.state.brake, app.state.desk = parts.people, Brake(), Desk()
+    sign_in_rules = parts.settings.sign_in
+    app.state.provider = Provider(sign_in_rules) if sign_in_rules.on else None
     app.state.room = pages.furnished(
         index=index,
         archive=archive,
@@ -46,6 +49,7 @@ def build(parts: Parts) -> FastAPI:
     app.include_router(api_downloads.router)
     app.include_router(pages.router)
     app.include_router(sign_in.router)
+    app.include_router(single_sign_on.router)
     app.mount("/static", pages.static_files(), name="static")
     _add_health(
         app,

@@ -62,6 +62,7 @@ ROUTES = (
     Route.of("POST", f"{_WORK}/retry", Kind.REANALYSED),
     Route.of("POST", "/api/deliveries/retry", Kind.REDELIVERED),
     Route.of("POST", "/sign-in", Kind.SIGNED_IN),
+    Route.of("GET", "/sign-in/back", Kind.SIGNED_IN),
     Route.of("POST", "/sign-out", Kind.SIGNED_OUT),
 )  # fmt: skip
 

@@ -104,11 +104,13 @@ class Parts:
     @cached_property
     def people(self) -> People:
         """Who may use the web interfaces."""
-        web = self.settings.web
+        web, sign_in = self.settings.web, self.settings.sign_in
         rules = SessionRules(
             idle_s=web.session_idle_min * 60,
             longest_s=web.session_hours * 3600,
-            secure=web.secure_cookies,
+            secure=web.secure_cookies or sign_in.secure,
+            provider=sign_in.on,
+            local_accounts=sign_in.local_accounts,
         )
         tenant = self.settings.tenant
         return People(self.index.engine, tenant=tenant, clock=time.time, rules=rules)

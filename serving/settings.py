@@ -21,6 +21,8 @@ from dicom_node.ways import Destination
 from dicom_node.web_peers import WebPeer
 from imaging.errors import SetupError
 from serving.notify.target import Target, usable
+from serving.people.origin import is_local_name
+from serving.people.sign_in_settings import SignInSettings
 from serving.sections import (
     AnalysisSettings,
     ArrivalSettings,
@@ -67,6 +69,7 @@ class Settings(Section):
     geometry: GeometrySettings = GeometrySettings()
     delivery: DeliverySettings = DeliverySettings()
     web: WebSettings = WebSettings()
+    sign_in: SignInSettings = SignInSettings()
     dicomweb: DicomwebSettings = DicomwebSettings()
     worklist: WorklistSettings = WorklistSettings()
     storage: StorageSettings = StorageSettings()
@@ -102,6 +105,8 @@ class Settings(Section):
             for peer in self.peers
             if peer.tls and peer.tls.call and not (peer.tls.ca or self.node.tls.ca)
         ]
+        if self.sign_in.on and not (self.sign_in.public_url or is_local_name(self.web.host)):
+            problems.append("[sign_in] needs public_url: how browsers reach Wetread")
         if problems:
             raise ValueError("; ".join(sorted(problems)))
         return self
@@ -201,12 +206,23 @@ def _placed(settings: Settings, folder: Path) -> Settings:
             "web": settings.web.model_copy(
                 update={name: _file(getattr(settings.web, name), folder) for name in _PAIR}
             ),
+            "sign_in": _sign_in(settings, folder),
             "data_folder": (folder / settings.data_folder.expanduser()).resolve(),
             "node": node.model_copy(update={"tls": tls}),
             "notify": tuple(_beside(target, folder) for target in settings.notify),
             "peers": tuple(_complete(peer, tls, folder) for peer in settings.peers),
         }
     )
+
+
+def _sign_in(settings: Settings, folder: Path) -> SignInSettings:
+    sign_in, web = settings.sign_in, settings.web
+    placed = {
+        name: _file(getattr(sign_in, name), folder) for name in ("client_secret_file", "ca_file")
+    }
+    scheme = "https" if web.certificate else "http"
+    url = sign_in.public_url or (f"{scheme}://{web.host}:{web.port}" if sign_in.on else "")
+    return sign_in.model_copy(update={**placed, "public_url": url})
 
 
 def _complete(peer: Peer, node: TlsSettings, folder: Path) -> Peer:

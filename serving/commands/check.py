@@ -1,5 +1,6 @@
 """`wetread check`: every problem of an installation at once."""
 
+import asyncio
 import os
 import shutil
 import time
@@ -16,6 +17,8 @@ from serving.commands.tables import output
 from serving.health import Health, answers, is_ours
 from serving.notify.target import Target
 from serving.parts import Parts
+from serving.people.provider import Provider
+from serving.people.sign_in_settings import SignInSettings
 from serving.settings import Settings
 from serving.web import exposed
 
@@ -51,6 +54,8 @@ def _lines(settings: Settings) -> Iterator[Line]:
     yield _node_port(settings)
     yield _web_port(settings)
     yield _web_people(settings)
+    if settings.sign_in.on:
+        yield _provider(settings.sign_in)
     yield from certificates(settings, time.time())
     for peer in settings.peers:
         yield _peer(settings, peer)
@@ -91,6 +96,16 @@ def _web_people(settings: Settings) -> Line:
         return Line(what="web users", problem=exposed(parts), remark=remark)
     except (WetreadError, OSError) as error:
         return Line(what="web users", problem=str(error))
+
+
+def _provider(rules: SignInSettings) -> Line:
+    what = f"sign-in service {rules.issuer}"
+    try:
+        rules.secret()
+        asyncio.run(Provider(rules).usable())
+    except WetreadError as error:
+        return Line(what=what, problem=str(error))
+    return Line(what=what, remark=f"answers; it must know the redirect URI {rules.back_url}")
 
 
 def _web_port(settings: Settings) -> Line:

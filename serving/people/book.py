@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -18,6 +19,7 @@ from serving.people.person import LOCAL, How, Role, User
 SHORTEST_PASSWORD = 12
 _NAME = re.compile(r"[\w .'@-]{1,64}")
 _SEEN_EVERY_S = 60.0
+_OWNER = "user_name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,8 @@ class SessionRules:
     idle_s: float = 3600.0
     longest_s: float = 43_200.0
     secure: bool = False
+    provider: bool = False  # people sign in elsewhere too, so everyone must be known
+    local_accounts: Literal["all", "administrators", "none"] = "all"
 
 
 class People:
@@ -45,6 +49,8 @@ class People:
 
     def guarded(self) -> bool:
         """Whether anyone has an account or a key, so that everyone must show one."""
+        if self.rules.provider:
+            return True
         known = (sa.exists().where(table.c.tenant == self._tenant) for table in (users, api_keys))
         with self._engine.connect() as connection:
             return bool(connection.scalar(sa.select(sa.or_(*known))))
@@ -96,7 +102,9 @@ class People:
         kept = hashed(_long_enough(password))
         with writing(self._engine) as connection:
             changed = connection.execute(
-                users.update().where(*self._row(users, name)).values(password=kept)
+                users.update()
+                .where(*self._row(users, name), users.c.issuer.is_(None))
+                .values(password=kept)
             )
             self._end_sessions(connection, name)
         _must_be_one(changed.rowcount, name)
@@ -125,29 +133,69 @@ class People:
 
     def sign_in(self, name: str, password: str) -> str | None:
         """Begin a session and return what its cookie holds; None when name or password is wrong."""
-        query = sa.select(users.c.password).where(*self._row(users, name))
+        query = sa.select(users.c.password).where(*self._row(users, name), self._may_use_password())
         with self._engine.connect() as connection:
             kept = connection.scalar(query)
-        if not fits(password, kept or _nobodys()) or kept is None:
+        if not fits(password, kept or _nobodys()) or not kept:
             return None
+        with writing(self._engine) as connection:
+            if connection.scalar(query) != kept:  # removed, or another password, meanwhile
+                return None
+            return self._begin(connection, name)
+
+    def admit(self, who: tuple[str, str], name: str, role: Role) -> str:
+        """Begin a session of somebody whom a provider knows by issuer and subject.
+
+        Raises
+        ------
+        Conflict
+            Another account has the name.
+        """
+        values = {"name": name, "role": role}
+        here = (users.c.tenant == self._tenant, users.c.issuer == who[0], users.c.subject == who[1])
+        try:
+            with writing(self._engine) as connection:
+                before = connection.scalar(sa.select(users.c.name).where(*here))
+                if before is None:
+                    connection.execute(users.insert().values(self._made(who) | values))
+                else:
+                    connection.execute(users.update().where(*here).values(values))
+                    renamed = sessions.update().where(*self._row(sessions, before, column=_OWNER))
+                    connection.execute(renamed.values(user_name=name))
+                return self._begin(connection, name)
+        except sa.exc.IntegrityError as error:
+            msg = f"there is {name!r} already"
+            raise Conflict(msg) from error
+
+    def _made(self, who: tuple[str, str]) -> dict[str, Any]:
+        known = {"issuer": who[0], "subject": who[1], "password": ""}
+        return {"tenant": self._tenant, "created_at": self._clock(), **known}
+
+    def _may_use_password(self) -> sa.ColumnElement[bool]:
+        match self.rules.local_accounts:
+            case "all":
+                return sa.true()
+            case "administrators":
+                return users.c.role == "administrator"
+            case "none":
+                return sa.false()
+
+    def _begin(self, connection: sa.Connection, name: str) -> str:
         token, now = secrets.token_urlsafe(32), self._clock()
         over = sa.or_(
             sessions.c.created_at < now - self.rules.longest_s,
             sessions.c.seen_at < now - self.rules.idle_s,
         )
-        with writing(self._engine) as connection:
-            if connection.scalar(query) != kept:  # removed, or another password, meanwhile
-                return None
-            connection.execute(sessions.delete().where(sessions.c.tenant == self._tenant, over))
-            connection.execute(
-                sessions.insert().values(
-                    tenant=self._tenant,
-                    digest=_digest(token),
-                    user_name=name,
-                    created_at=now,
-                    seen_at=now,
-                )
+        connection.execute(sessions.delete().where(sessions.c.tenant == self._tenant, over))
+        connection.execute(
+            sessions.insert().values(
+                tenant=self._tenant,
+                digest=_digest(token),
+                user_name=name,
+                created_at=now,
+                seen_at=now,
             )
+        )
         return token
 
     def of_session(self, token: str) -> User | None:
@@ -174,20 +222,33 @@ class People:
                 connection.execute(sessions.update().where(*here).values(seen_at=now))
         return User(name=row.name, role=row.role, how="session")
 
-    def sign_out(self, token: str) -> None:
-        """End a session."""
+    def sign_out(self, token: str) -> bool:
+        """End a session; whether it was begun at a provider."""
         here = self._row(sessions, _digest(token), column="digest")
+        owner = sa.select(sessions.c.user_name).where(*here).scalar_subquery()
         with writing(self._engine) as connection:
+            issuer = sa.select(users.c.issuer).where(
+                users.c.tenant == self._tenant, users.c.name == owner
+            )
+            elsewhere = connection.scalar(issuer) is not None
             connection.execute(sessions.delete().where(*here))
+        return elsewhere
 
     def _end_sessions(self, connection: sa.Connection, name: str) -> None:
-        here = self._row(sessions, name, column="user_name")
+        here = self._row(sessions, name, column=_OWNER)
         connection.execute(sessions.delete().where(*here))
 
     def _row(
         self, table: sa.Table, value: str, *, column: str = "name"
     ) -> tuple[sa.ColumnElement[bool], ...]:
         return table.c.tenant == self._tenant, table.c[column] == value
+
+
+def fitting_name(told: object, subject: object) -> str:
+    """Return what somebody is called here: as a provider tells, without what names cannot hold."""
+    name = told if isinstance(told, str) and told.strip() else str(subject)
+    fit = re.sub(r"[^\w .'@-]", "-", name.strip())[:64]
+    return fit if fit != LOCAL.name else f"{fit}-"
 
 
 def _digest(secret: str) -> str:

@@ -21,6 +21,8 @@ _PLACES: dict[Need, str] = {
         GET /language/{language}
         GET /sign-in
         POST /sign-in
+        GET /sign-in/there
+        GET /sign-in/back
     """,
     "reader": """
         POST /sign-out

@@ -279,7 +279,7 @@ def html(
         )
     )
     values.setdefault("event", 0)
-    values["user"] = current_user(request)
+    values |= {"user": current_user(request), "provider": request.app.state.provider}
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     body = room.templates.get_template(template).render(t=words, here=here, **values)
     return HTMLResponse(body, status_code=status, headers=_HEADERS)

@@ -6,11 +6,13 @@ from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
 
 from serving.people.book import People
 from serving.people.brake import Brake
 from serving.people.desk import Desk
 from serving.people.gate import COOKIE
+from serving.people.provider import Provider
 from serving.problems import problem
 from serving.room.pages import RoomDep, html, local_address
 
@@ -58,16 +60,31 @@ async def sign_in(request: Request, room: RoomDep, people: PeopleDep) -> Respons
         values["problem"] = "Name or password is wrong."
         return html(request, room, "sign_in.html", status=401, **values)
     brake.succeeded(name, address)
+    return begun(token, back, secure=_secure(request, people))
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request, room: RoomDep, people: PeopleDep) -> Response:
+    """End the session, at the provider too if it began there and that offers it."""
+    elsewhere = await run_in_threadpool(people.sign_out, request.cookies.get(COOKIE, ""))
+    provider: Provider | None = request.app.state.provider
+    further = await provider.goodbye() if elsewhere and provider else ""
+    answer: Response = RedirectResponse("/sign-in", status_code=303)
+    if further:  # a redirect would be one of the form, which may lead nowhere else
+        answer = html(request, room, "signed_out.html", further=further)
+        answer.headers["Refresh"] = f"0; url={further}"
+    answer.headers["Cache-Control"] = "no-store"
+    secure = _secure(request, people)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=secure)
+    return answer
+
+
+def begun(token: str, back: str, *, secure: bool) -> Response:
+    """Return the answer that begins a session in a browser."""
     answer = RedirectResponse(back, status_code=303, headers={"Cache-Control": "no-store"})
-    secure = people.rules.secure or request.url.scheme == "https"
     answer.set_cookie(COOKIE, token, httponly=True, samesite="lax", secure=secure)
     return answer
 
 
-@router.post("/sign-out")
-def sign_out(request: Request, people: PeopleDep) -> Response:
-    """End the session."""
-    people.sign_out(request.cookies.get(COOKIE, ""))
-    answer = RedirectResponse("/sign-in", status_code=303, headers={"Cache-Control": "no-store"})
-    answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
-    return answer
+def _secure(request: Request, people: People) -> bool:
+    return people.rules.secure or request.url.scheme == "https"

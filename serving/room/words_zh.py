@@ -22,6 +22,27 @@ WORDS_ZH = {
     "Password": "密码",
     "Name or password is wrong.": "用户名或密码错误。",
     "Too many attempts; try again later.": "尝试次数过多，请稍后再试。",
+    "Sign in with {name}": "通过{name}登录",
+    "single sign-on": "单点登录",
+    "By password only administrators sign in.": "仅管理员可使用密码登录。",
+    "The sign-in service does not answer. Try again later, or use an account of Wetread.": (
+        "登录服务没有响应。请稍后再试，或使用 Wetread 本地账户。"
+    ),
+    "The answer of the sign-in service does not count; nobody was signed in. Begin again.": (
+        "登录服务的应答无效，未登录。请重新开始。"
+    ),
+    "This sign-in was begun in another browser, or too long ago. Begin again.": (
+        "本次登录是在另一个浏览器中开始的，或已超时。请重新开始。"
+    ),
+    "The sign-in service signed nobody in.": "登录服务未完成登录。",
+    "You are known, but have no role here. Ask your administrator for one.": (
+        "已识别您的身份，但您在此没有角色。请联系管理员。"
+    ),
+    "Somebody else has your name here already. Ask your administrator.": (
+        "您的用户名在此已被他人使用。请联系管理员。"
+    ),
+    "You are signed out here.": "您已在此退出登录。",
+    "Sign out of the sign-in service too": "同时退出登录服务",
     # Worklist
     "Worklist": "工作列表",
     "Today": "今日",

@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
@@ -28,8 +29,9 @@ _FLAGS = (
 class Site:
     """An installation with its web process."""
 
-    def __init__(self, folder: Path) -> None:
-        self.bench = Bench(folder, peers=(peer(),), web={"port": free_port()})
+    def __init__(self, folder: Path, *, port: int = 0, **settings: Any) -> None:
+        web_settings = {"port": port or free_port()}
+        self.bench = Bench(folder, peers=(peer(),), web=web_settings, **settings)
         self.bench.install()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=web.run, args=(self.bench.settings, self._stop))
@@ -78,4 +80,4 @@ def page(chromium: Browser) -> Iterator[Page]:
     shown.on("console", lambda m: complaints.append(m.text) if _is_fault(m) else None)
     yield shown
     context.close()
-    assert not complaints
+    assert not complaints, complaints

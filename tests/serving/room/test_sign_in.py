@@ -1,7 +1,14 @@
 """Signing in, as a reader does it in a real browser."""
 
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from playwright.sync_api import Page, expect
 
+from tests.dicom_node.rig import free_port, listens, wait_for
 from tests.serving.bench import mr
 from tests.serving.room.browser import Site, chromium, page, site
 from tests.serving.test_api import close
@@ -33,3 +40,65 @@ def test_a_reader_signs_in_is_refused_what_engineers_do_and_signs_out(site: Site
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.goto(site.address("/"))
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+IDENTITY = Path(__file__).parents[2] / "fixtures" / "identity"
+
+
+@pytest.fixture
+def joined(tmp_path: Path) -> Iterator[Site]:
+    """A site whose people sign in at a certified provider, from npm, on loopback."""
+    if not (shutil.which("npm") and shutil.which("node")):
+        pytest.skip("node and npm are not installed")
+    folder = shutil.copytree(IDENTITY, tmp_path / "identity")
+    install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"]
+    fetched = subprocess.run(install, cwd=folder, capture_output=True, timeout=200, check=False)
+    if fetched.returncode:
+        pytest.skip("npm cannot fetch the provider")
+    port, ours = free_port(), free_port()
+    sign_in = {
+        "issuer": f"http://127.0.0.1:{port}",
+        "name": "the hospital",
+        "client_id": "wetread",
+        "client_secret": "what only the two of them know",
+        "public_url": f"http://127.0.0.1:{ours}",
+        "roles_claim": "groups",
+        "roles": {"radiologists": "reader"},
+        "timeout_s": 60,
+    }
+    back = f"http://127.0.0.1:{ours}/sign-in/back"
+    command = ["node", "provider.mjs", str(port), back]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as node:
+        try:
+            wait_for(lambda: listens(port), seconds=60)
+            site = Site(tmp_path, port=ours, sign_in=sign_in)
+            yield site
+            site.stop()
+        finally:
+            node.kill()
+
+
+def test_a_reader_signs_in_at_the_hospital_and_the_cook_is_refused(joined: Site, page: Page):
+    def signs_in(name: str) -> None:
+        page.get_by_role("link", name="Sign in with the hospital").click()
+        page.get_by_placeholder("Enter any login").fill(name)
+        page.get_by_placeholder("and password").fill("any")
+        page.get_by_role("button", name="Sign-in").click()
+        page.get_by_role("button", name="Continue").click()
+
+    # The provider's own pages would like letters from elsewhere.
+    page.route(lambda url: "//127.0.0.1" not in url, lambda route: route.fulfill(body=""))
+    page.goto(joined.address("/?read=all"))
+    signs_in("cook")
+    expect(page.get_by_role("alert")).to_contain_text("have no role here")
+    page.context.clear_cookies()
+    page.goto(joined.address("/?read=all"))
+    signs_in("lin")
+    page.wait_for_url(joined.address("/?read=all"))
+    expect(page.get_by_text("lin", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Yes, sign me out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert page.url == joined.address("/sign-in")
