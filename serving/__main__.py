@@ -216,6 +216,11 @@ def _model_commands(commands: _Commands) -> None:
         new.add_argument(option, help=f"{text} (ONNX)")
     new.add_argument("--yes", action="store_true", help="ask nothing")
     new.set_defaults(run=_models_new)
+    bench = actions.add_parser("bench", help="measure an installed model on a folder of images")
+    bench.add_argument("name")
+    bench.add_argument("folder", type=Path)
+    bench.add_argument("--runs", type=int, default=3, help="of which medians are shown")
+    bench.set_defaults(run=_models_bench)
     add = actions.add_parser("add", help="try a package out and install it")
     add.add_argument("path", type=Path, help="its folder or zip")
     add.add_argument("--trust", default="", metavar="DIGEST", help="let this one run its own code")
@@ -361,6 +366,12 @@ def _models_new(_settings: Settings, options: argparse.Namespace) -> int:
         ask=person_is_there() and not options.yes,
     )
     return new_model(options.path, options.output, answers)
+
+
+def _models_bench(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.bench_model import bench
+
+    return bench(settings, options.name, options.folder, runs=max(options.runs, 1))
 
 
 def _models_add(settings: Settings, options: argparse.Namespace) -> int:

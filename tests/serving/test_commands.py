@@ -35,6 +35,7 @@ COMMANDS = (
     ["models", "install"],
     ["models", "add"],
     ["models", "new"],
+    ["models", "bench"],
     ["models", "show"],
     ["models", "remove"],
 )
@@ -185,6 +186,26 @@ def test_an_onnx_file_becomes_a_model_by_answers_on_the_command_line(wetread, tm
     (study,) = report(tmp_path / "out")["studies"]
     assert (study["state"], study["analysed"]) == ("done", True)
     assert {"SEG", "SR"} <= {result["kind"] for result in study["results"]}
+
+
+def test_bench_shows_every_stage_on_every_device(wetread, tmp_path: Path, package: Path):
+    wetread("models", "add", package)
+    save(mr(), tmp_path / "in")
+    code, said, _ = wetread("models", "bench", "bright-tissue", tmp_path / "in", "--runs", "1")
+    assert code == 0
+    assert "bright-tissue on 5 x 16 x 16 voxels, medians of 1 runs" in said
+    (row,) = [line for line in said.splitlines() if re.match(r"\W*cpu\b", line)]
+    assert len(re.findall(r"\d+\.\d\d s", row)) == 5
+    own, _ = re.findall(r"(\d+) MB", row)
+    assert int(own) > 50
+
+
+def test_bench_says_why_no_series_fits(wetread, tmp_path: Path, package: Path):
+    wetread("models", "add", package)
+    save(ct(), tmp_path / "in")
+    code, _, err = wetread("models", "bench", "bright-tissue", tmp_path / "in")
+    assert code != 0
+    assert "is what the model needs" in err
 
 
 def test_new_says_what_it_cannot_write_a_package_for(wetread, tmp_path: Path):
