@@ -12,7 +12,8 @@ from imaging.reasons import Reason, reason
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _COMPUTED = frozenset(
     _STORAGE + end
-    for end in ("2", "2.1", "4", "4.1", "128", "130", "66.4")  # CT, MR, PET, and enhanced; SEG
+    for end in ("2", "2.1", "2.2", "4", "4.1", "4.4", "128", "128.1", "130", "66.4")
+    # CT, MR, PET, enhanced or converted to it; SEG
 )
 _RADIOGRAPHS = frozenset(
     _STORAGE + end for end in ("1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1")

@@ -24,6 +24,7 @@ _NUMBERS = _INTEGERS | {"IS", "DS", "FL", "FD"}
 _LARGEST = (
     1_000_000  # a whole number as long as an ID, a date or a telephone number is none of ours
 )
+_LEAST_ID = 4
 _TWO_LETTERS = 0x2020  # the least that two printable characters make as one number
 _TERMS = re.compile(r"\d{1,2}|ISO_\d{5}(_\d)?|")
 _AGE, _OLDEST = re.compile(r"(\d{3})([DWMY])"), 89
@@ -94,7 +95,8 @@ def _kept(
     if vr == "CS":
         return _terms(element.tag, [str(v) for v in values])
     if vr in _NUMBERS:
-        return values if all(_is_small(v, vr, len(values)) for v in values) else None
+        small = all(_is_small(v, vr, len(values)) for v in values)
+        return values if small and not _identifying(values, forbidden) else None
     if vr == "AT":
         return values if all(dictionary_has_tag(value) for value in values) else None
     one = _one(vr, uid=uid, shift_days=shift_days, forbidden=forbidden)
@@ -158,6 +160,12 @@ def _is_small(value: Any, vr: str, count: int) -> bool:
     if number >= _LARGEST or number != number:  # noqa: PLR0124 - not a number
         return False
     return count == 1 or vr not in _INTEGERS or number < _TWO_LETTERS
+
+
+def _identifying(values: list[Any], forbidden: frozenset[str]) -> bool:
+    """Whether a number is the patient's ID, or a part of it: short ones are so by chance."""
+    digits = {re.sub(r"\.0*$", "", str(value).strip()) for value in values}
+    return any(len(each) >= _LEAST_ID and each in forbidden for each in digits)
 
 
 def _age(value: str) -> str:

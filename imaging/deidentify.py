@@ -23,7 +23,7 @@ from imaging.attributes import UNCONVERTIBLE, number
 from imaging.burned_in import why_refused
 from imaging.codes import Code
 from imaging.confidentiality_table import ACTIONS
-from imaging.deidentified_values import cleaned, code_item, dummy
+from imaging.deidentified_values import cleaned, code_item, dummy, words_of
 from imaging.errors import MalformedInstance
 from imaging.header import header_of, read_part10
 from imaging.identity import derived_uid
@@ -130,8 +130,9 @@ class Deidentifier:
         ):
             return self._kept(element) or _emptied(element, action)
         if action in {"K", "D", "U", "X/Z/U*"}:
-            kept = self._kept(element)
-            return kept if kept is not None or action == "K" else dummy(element)
+            return self._kept(element) or (
+                _emptied(element, "Z") if action == "K" else dummy(element)
+            )
         if action == "X":
             return None
         return dummy(element) if "D" in action else _emptied(element, action)
@@ -143,7 +144,7 @@ class Deidentifier:
                 element,
                 uid=self.pseudonyms.uid,
                 shift_days=self.pseudonyms.shift_days(self.patient_id),
-                forbidden=self.forbidden,
+                forbidden=self.forbidden | words_of([self.patient_id]),
             )
         items = [clean for item in element.value if (clean := self._item(item)) is not None]
         return DataElement(element.tag, "SQ", items) if items or not element.value else None
@@ -180,9 +181,10 @@ def _may_stay(tag: BaseTag) -> bool:
 
 
 def _emptied(element: DataElement, action: str) -> DataElement | None:
-    if "Z" not in action:
-        return None
-    return DataElement(element.tag, element.VR, [] if element.VR == "SQ" else None)
+    """Return an element without value, if it may stay so: most sequences need an item."""
+    if element.VR == "SQ":
+        return DataElement(element.tag, "SQ", []) if action == "Z" and not element.value else None
+    return DataElement(element.tag, element.VR, None) if "Z" in action else None
 
 
 def _bits(path: Path, source: Dataset) -> bytes:

@@ -85,6 +85,15 @@ def test_a_harmless_word_goes_where_it_is_the_name_of_the_patient(tmp_path):
     assert clean.SeriesDescription == "BRAIN T2"
 
 
+def test_a_number_that_is_the_patients_id_goes_and_what_is_required_stays_empty(tmp_path):
+    made = image(PatientID="12345", SeriesNumber=12345, Manufacturer="Zaphodovic Devices")
+    by = Deidentifier(pseudonyms=PSEUDONYMS, patient_id="12345")
+    clean = given_away(made, tmp_path, by)
+    assert "SeriesNumber" in clean
+    assert clean.SeriesNumber is None
+    assert clean.Manufacturer == ""
+
+
 def test_codes_keep_their_value_and_get_the_words_of_the_standard(tmp_path):
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator = "12738006", "SCT"
