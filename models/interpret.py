@@ -22,12 +22,12 @@ from imaging.measure import (
 )
 from imaging.reasons import Reason, reason
 from imaging.volume import Volume
+from models.derive import UNVERIFIED, Derivations
 from models.infer import LabelMaps, Prediction, SeriesClasses
 from models.manifest import Checks, ClassLabel, Kind, Label, Manifest, Mode
 from models.package import Package
 from models.runtime import Array
 
-UNVERIFIED = "Research use only, unverified."
 _RIM_MM = 6.0
 # Below the brain the head goes on, so tissue at the lower face says nothing; but a whole brain is
 # narrow there. Networks stay about 10 mm away from a border, hence the depth.
@@ -77,12 +77,22 @@ def _outlined(
     for label, probability in zip(manifest.labels, prediction.probability, strict=True):
         mask = _mask(probability, label)
         finding = _structure(mask, label, manifest, volume=volume, result_key=result_key)
-        if why := _doubt(mask, probability, volume=volume, checks=manifest.checks):
+        if why := _doubt(mask, probability, volume=volume, checks=_checks_of(label, manifest)):
             finding = _abstained(finding, label.label, why)
         else:
             segments.append(_segment(mask, label))
         findings.append(finding)
-    return Interpretation(findings=tuple(findings), segments=tuple(segments))
+    derived = Derivations(manifest, volume, tuple(segments), result_key=result_key)
+    regions = derived.regions()
+    return Interpretation(
+        findings=(*map(derived.measured, findings), *(region.finding for region in regions)),
+        segments=(*segments, *(region.segment for region in regions)),
+    )
+
+
+def _checks_of(label: Label, manifest: Manifest) -> Checks:
+    """Return the bounds for one structure; its own volume comes before the package's."""
+    return replace(manifest.checks, volume_ml=label.volume_ml or manifest.checks.volume_ml)
 
 
 def _abstained(finding: Finding, what: str, why: Reason) -> Finding:

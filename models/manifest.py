@@ -147,7 +147,8 @@ class Label:
     """A structure the model outlines: codes, colour, and how its mask is made.
 
     `channel` is the network's output channel, by default the one before `number`; `urgency` that of
-    a finding of this structure.
+    a finding of this structure; `volume_ml` its least and largest plausible volume, where it is not
+    that of the package's checks.
     """
 
     number: int
@@ -160,6 +161,7 @@ class Label:
     largest_component: bool
     fill_holes: bool
     urgency: Urgency
+    volume_ml: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +172,23 @@ class ClassLabel:
     label: str
     concept: Code
     urgency: Urgency
+
+
+class Derivation(StrEnum):
+    """What is measured on the outlined structures beside their volumes; research only."""
+
+    EVANS_INDEX = "evans_index"  # of the ventricles, within the skull: imaging.head.evans_index
+    SIDES = "sides"  # of a structure: left, right, and how they differ
+    DENSITIES = "densities"  # off the ventricles, within the skull, CT: odd regions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """A measure derived from label `of`; label `within` is what the skull encloses."""
+
+    kind: Derivation
+    of: int
+    within: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,3 +260,4 @@ class Manifest:
     classes: tuple[ClassLabel, ...]
     checks: Checks
     kind: Kind = Kind.ONNX
+    derived: tuple[Derived, ...] = ()

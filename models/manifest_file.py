@@ -14,6 +14,8 @@ from models.manifest import (
     Blending,
     Checks,
     ClassLabel,
+    Derivation,
+    Derived,
     InferenceSpec,
     InputSpec,
     Intensity,
@@ -93,6 +95,7 @@ def _manifest(top: Table, kind: Kind) -> Manifest:
         classes=_each(top, "classes", _class),
         checks=_checks(top.table("checks")),
         kind=kind,
+        derived=_each(top, "derived", _derived),
     )
     model.close()
     top.close()
@@ -206,6 +209,7 @@ def _label(table: Table) -> Label:
         largest_component=table.flag("largest_component", default=False),
         fill_holes=table.flag("fill_holes", default=False),
         urgency=table.choice("urgency", Urgency, Urgency.ROUTINE),
+        volume_ml=_two(table.numbers("volume_ml", 2)),
     )
 
 
@@ -218,10 +222,17 @@ def _class(table: Table) -> ClassLabel:
     )
 
 
+def _derived(table: Table) -> Derived:
+    return Derived(
+        kind=table.choice("kind", Derivation),
+        of=table.integer("of", low=1),
+        within=table.integer("within", low=1),
+    )
+
+
 def _checks(table: Table) -> Checks:
-    volume = table.numbers("volume_ml", 2)
     checks = Checks(
-        volume_ml=(volume[0], volume[1]) if volume else None,
+        volume_ml=_two(table.numbers("volume_ml", 2)),
         min_mean_probability=table.optional_number("min_mean_probability"),
         max_rim_ratio=table.optional_number("max_rim_ratio"),
         max_cut_cm2=table.optional_number("max_cut_cm2"),
@@ -232,6 +243,10 @@ def _checks(table: Table) -> Checks:
     )
     table.close()
     return checks
+
+
+def _two(values: tuple[float, ...] | None) -> tuple[float, float] | None:
+    return (values[0], values[1]) if values else None
 
 
 def _three(values: tuple[float, ...] | None) -> tuple[float, float, float] | None:
@@ -252,6 +267,9 @@ def _contradictions(manifest: Manifest) -> list[str]:
         "a classification needs [[classes]] and no [[labels]]": segments != bool(classes),
         "labels must be numbered 1, 2, 3, ...":
             [item.number for item in labels] == list(range(1, len(labels) + 1)),
+        "derived.of and derived.within must be numbers of [[labels]]":
+            all({each.of, each.within} <= {item.number for item in labels}
+                for each in manifest.derived),
         "classes must be indexed 0, 1, 2, ...":
             [item.index for item in classes] == list(range(len(classes))),
         "input.sizing needs input.size": (spec.sizing is Sizing.KEEP) == (spec.size is None),

@@ -22,7 +22,7 @@ from imaging.errors import PixelsUnreadable
 from imaging.identity import StudyUID, derived_uid
 
 _CT_SHAPE = (108, 256, 256)
-_CT_SPACING_MM = (1.5, 0.9570312, 0.9570312)
+CT_SPACING_MM = (1.5, 0.9570312, 0.9570312)
 _CT_LOWEST_HU, _CT_HIGHEST_HU = -1024, 3071
 
 MR_ATTRIBUTES = {
@@ -142,20 +142,27 @@ def ct_study(project: Path, folder: Path) -> DemoStudy:
     PixelsUnreadable
         The project is not the head CT that is expected.
     """
-    hu = _project_matrix(project)[:, ::-1]  # its rows run from posterior to anterior
-    extent = [(n - 1) * mm for n, mm in zip(_CT_SHAPE, _CT_SPACING_MM, strict=True)]
+    hu = project_matrix(project)[:, ::-1]  # its rows run from posterior to anterior
+    extent = [(n - 1) * mm for n, mm in zip(_CT_SHAPE, CT_SPACING_MM, strict=True)]
     block = SliceBlock(
         name="cranium",
         date="20240116",
         stored=(np.clip(hu, _CT_LOWEST_HU, _CT_HIGHEST_HU) - _CT_LOWEST_HU).astype("<u2"),
-        spacing_mm=_CT_SPACING_MM,
+        spacing_mm=CT_SPACING_MM,
         origin_mm=(-extent[2] / 2, -extent[1] / 2, 0.0),
         attributes={**SHARED_ATTRIBUTES, **_CT_ATTRIBUTES},
     )
     return written(block, folder)
 
 
-def _project_matrix(project: Path) -> NDArray[np.int16]:
+def project_matrix(project: Path) -> NDArray[np.int16]:
+    """Return the project's head CT in HU, (slice, row, column), rows from back to front.
+
+    Raises
+    ------
+    PixelsUnreadable
+        The project is not the head CT that is expected.
+    """
     with tarfile.open(project) as archive:
         names = [name for name in archive.getnames() if Path(name).name == "matrix.dat"]
         stream = archive.extractfile(names[0]) if names else None

