@@ -112,7 +112,7 @@ def _look_commands(commands: _Commands) -> None:
 
 def _people_commands(commands: _Commands) -> None:
     for name, text, others in (
-        ("users", "who may sign in to pages and REST", ("remove", "password")),
+        ("users", "who may sign in to pages and REST", ("role", "remove", "password")),
         ("keys", "which other systems may use REST and DICOMweb", ("revoke",)),
     ):
         known = commands.add_parser(name, help=text)
@@ -121,8 +121,14 @@ def _people_commands(commands: _Commands) -> None:
         for action in ("add", *others):
             inner = actions.add_parser(action)
             inner.add_argument("name", metavar="NAME")
-            if action == "add":
-                inner.add_argument("--role", choices=get_args(Role), default="reader")
+            if action in {"add", "role"}:
+                needed = action == "role"
+                inner.add_argument(
+                    "--role",
+                    choices=get_args(Role),
+                    default=None if needed else "reader",
+                    required=needed,
+                )
         known.set_defaults(run=_people, kind=name)
 
 

@@ -13,13 +13,16 @@ from serving.settings import Settings
 
 
 def users(settings: Settings, action: str, *, name: str, role: Role) -> int:
-    """List, add or remove accounts, or change a password."""
+    """List, add or remove accounts, or change a password or role."""
     parts = Parts(settings)
     people = parts.people
     if action == "add":
         people.add_user(name, role, _password())
     elif action == "password":
         people.set_password(name, _password())
+    elif action == "role":
+        people.set_role(name, role)
+        action = f"role {role}"
     elif action == "remove":
         people.remove_user(name)
     else:

@@ -109,6 +109,14 @@ class People:
             self._end_sessions(connection, name)
         _must_be_one(changed.rowcount, name)
 
+    def set_role(self, name: str, role: Role) -> None:
+        """Give another role; it counts from the next request on."""
+        with writing(self._engine) as connection:
+            changed = connection.execute(
+                users.update().where(*self._row(users, name)).values(role=role)
+            )
+        _must_be_one(changed.rowcount, name)
+
     def remove_user(self, name: str) -> None:
         """Remove an account and its sessions; what the person left behind keeps the name."""
         with writing(self._engine) as connection:

@@ -1,4 +1,8 @@
-"""The brake on guessing: after too many failures a name, or an address, has to wait."""
+"""The brake on guessing: after too many failures a name at an address has to wait.
+
+So nobody locks out those who share an address, nor a name from afar. Very many failures of a name
+at all addresses, or of an address with all names, count too: then somebody is guessing in earnest.
+"""
 
 import time
 from collections import deque
@@ -6,7 +10,7 @@ from collections.abc import Callable
 from threading import Lock
 
 _WINDOW_S = 900.0
-_MOST = {"name": 10, "address": 30}
+_MOST = {"name at address": 10, "name": 100, "address": 100}
 _REMEMBERED = 10_000
 
 
@@ -19,7 +23,7 @@ class Brake:
 
     def begin(self, name: str, address: str) -> bool:
         """Whether somebody may try now; it counts as failed until `succeeded` says otherwise."""
-        now, keys = self._clock(), (("name", name), ("address", address))
+        now, keys = self._clock(), _keys(name, address)
         with self._lock:
             if any(len(self._recent(key, now)) >= _MOST[key[0]] for key in keys):
                 return False
@@ -35,21 +39,26 @@ class Brake:
         with self._lock:
             held = [
                 times[0] + _WINDOW_S - now
-                for key in (("name", name), ("address", address))
+                for key in _keys(name, address)
                 if len(times := self._recent(key, now)) >= _MOST[key[0]]
             ]
         return max(held, default=0.0)
 
     def succeeded(self, name: str, address: str) -> None:
-        """Forget the failures of a name, and this attempt of its address."""
+        """Forget the failures of a name at its address, and this attempt elsewhere."""
+        own, *others = _keys(name, address)
         with self._lock:
-            self._failures.pop(("name", name), None)
-            tried = self._failures.get(("address", address))
-            if tried:
-                tried.pop()
+            self._failures.pop(own, None)
+            for key in others:
+                if tried := self._failures.get(key):
+                    tried.pop()
 
     def _recent(self, key: tuple[str, str], now: float) -> deque[float]:
         times = self._failures.get(key, deque())
         while times and times[0] < now - _WINDOW_S:
             times.popleft()
         return times
+
+
+def _keys(name: str, address: str) -> tuple[tuple[str, str], ...]:
+    return ("name at address", f"{address} {name}"), ("name", name), ("address", address)

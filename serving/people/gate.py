@@ -7,9 +7,10 @@ import asyncio
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.people.book import People
 from serving.people.origin import is_foreign, is_here
@@ -46,7 +47,7 @@ class Gate:
         request = HTTPConnection(scope)
         found = await asyncio.to_thread(self.admitted, request)
         if not isinstance(found, Refusal):
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _unkept(scope["path"], send))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": found.detail})
         else:
@@ -81,6 +82,19 @@ class Gate:
         token = request.cookies.get(COOKIE)
         user = self.people.of_session(token) if token else None
         return user or Refusal(401, "sign in, or send a key as Authorization: Bearer")
+
+
+def _unkept(path: str, send: Send) -> Send:
+    """Let no cache keep what REST answers about patients, unless an answer says more itself."""
+    if not path.startswith("/api/"):
+        return send
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return told
 
 
 _ONLY_HERE = "this machine only is served, because nobody has an account or a key yet"

@@ -130,6 +130,12 @@ def test_the_audit_trail_names_who_asked_and_who_was_refused(desk: Desk):
     assert "local" not in {user for user, _ in told()}
 
 
+def test_no_cache_keeps_what_rest_says_of_patients(desk: Desk):
+    for path in ("/api/studies", f"/api/studies/{desk.study}", "/api/deliveries"):
+        answer = desk.ask("GET", path, "reader")
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+
+
 def test_health_is_open_and_no_more(desk: Desk):
     assert desk.ask("GET", "/healthz").json() == {"status": "ok"}
     assert desk.ask("GET", "/metrics", "reader").status_code == 200
@@ -301,7 +307,7 @@ def test_password_checks_hold_up_nobody_else():
 def test_an_address_that_guesses_many_names_has_to_wait():
     clock = Clock()
     brake = Brake(clock)
-    assert all(brake.begin(f"name {n}", "10.0.0.9") for n in range(30))
+    assert all(brake.begin(f"name {n}", "10.0.0.9") for n in range(100))
     assert not brake.begin("another", "10.0.0.9")
     assert brake.begin("another", "10.0.0.8")
     clock.now += 300
@@ -309,6 +315,22 @@ def test_an_address_that_guesses_many_names_has_to_wait():
     assert brake.wait_s("another", "10.0.0.8") == 0
     clock.now += 601
     assert brake.begin("another", "10.0.0.9")
+
+
+def test_one_who_is_wrong_locks_out_nobody_else():
+    brake = Brake(Clock())
+    assert [brake.begin("Ann", "10.0.0.9") for _ in range(50)] == [True] * 10 + [False] * 40
+    assert brake.begin("Bob", "10.0.0.9")
+    assert brake.begin("Ann", "10.0.0.8")
+    brake.succeeded("Ann", "10.0.0.8")
+    assert not brake.begin("Ann", "10.0.0.9")
+
+
+def test_a_name_that_is_guessed_from_many_addresses_has_to_wait():
+    brake = Brake(Clock())
+    assert all(brake.begin("Ann", f"10.0.0.{n}") for n in range(100))
+    assert not brake.begin("Ann", "10.0.0.200")
+    assert brake.begin("Bob", "10.0.0.200")
 
 
 @pytest.mark.parametrize(
@@ -351,6 +373,10 @@ def test_an_address_for_others_is_refused_until_somebody_has_an_account(
     assert main(["--settings", str(file), "users", "add", "Ann", "--role", "engineer"]) == 0
     assert main(["--settings", str(file), "users", "list"]) == 0
     assert re.search(r"Ann\W+engineer", capsys.readouterr().out)
+    change = ["--settings", str(file), "users", "role", "Ann", "--role", "administrator"]
+    assert main(change) == 0
+    assert main(["--settings", str(file), "users", "list"]) == 0
+    assert re.search(r"Ann\W+administrator", capsys.readouterr().out)
     assert main(["--settings", str(file), "keys", "add", "ris"]) == 0
     key = capsys.readouterr().out.strip()
     parts = Parts(Settings(data_folder=tmp_path / "wetread-data", web={"host": "0.0.0.0"}))
@@ -359,5 +385,8 @@ def test_an_address_for_others_is_refused_until_somebody_has_an_account(
     assert book.sign_in("Ann", PASSWORD)
     assert not web.exposed(parts)
     told = [record for record in parts.audit_chain.records() if record.event == "PEOPLE_CHANGED"]
-    assert ["user Ann: add" in told[0].message, "key ris: add" in told[1].message] == [True, True]
-    assert key not in told[1].message
+    expected = ("user Ann: add", "user Ann: role administrator", "key ris: add")
+    assert [text in record.message for text, record in zip(expected, told, strict=True)] == [
+        True
+    ] * 3
+    assert key not in told[2].message
