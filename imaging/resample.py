@@ -33,6 +33,16 @@ def resample(
     return _values(_looked_up(image, target, by=sitk.sitkLinear, outside=outside))
 
 
+def resample_extended(voxels: Voxels, source: Grid, target: Grid) -> Voxels:
+    """Return `voxels` at the voxel centres of `target`; the outermost values go on outside.
+
+    A coarser grid reaches beyond the last voxel of `source`: nothing there must look like tissue of
+    the value 0 (Spacing of MONAI with padding mode border).
+    """
+    image = _image(voxels, source)
+    return _values(_looked_up(image, target, by=sitk.sitkLinear, outside=None))
+
+
 def resample_mask(mask: Mask, source: Grid, target: Grid) -> Mask:
     """Return `mask` of `source` at the voxel centres of `target`: nearest voxel, False outside."""
     image = _image(mask.astype(np.uint8), source)
@@ -87,7 +97,7 @@ def _smoothed(image: sitk.Image, source: Grid, target: Grid) -> sitk.Image:
     return sitk.DiscreteGaussian(image, variance=variance, maximumError=0.01, useImageSpacing=False)
 
 
-def _looked_up(image: sitk.Image, target: Grid, *, by: int, outside: float) -> sitk.Image:
+def _looked_up(image: sitk.Image, target: Grid, *, by: int, outside: float | None) -> sitk.Image:
     return sitk.Resample(
         image,
         target.shape[::-1],
@@ -96,7 +106,9 @@ def _looked_up(image: sitk.Image, target: Grid, *, by: int, outside: float) -> s
         target.origin_mm,
         target.spacing_mm[::-1],
         target.direction.ravel().tolist(),
-        outside,
+        outside or 0.0,
+        image.GetPixelID(),
+        outside is None,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.geometry import Grid, axis_codes
-from imaging.resample import Shape, resample, respaced, stretched, windowed
+from imaging.resample import Shape, resample, resample_extended, respaced, stretched, windowed
 from imaging.volume import Voxels
 from models.manifest import InputSpec, Intensity, Scaling, Sizing
 
@@ -83,7 +83,8 @@ def prepared(block: Block, spec: InputSpec) -> Block:
     """Return `block` turned, respaced, cropped and sized as `spec` says; intensities stay."""
     block = turned(block, spec.axes)
     if spec.spacing_mm:
-        block = _on(block, respaced(block.grid, spec.spacing_mm))
+        grid = respaced(block.grid, spec.spacing_mm)
+        block = Block(voxels=resample_extended(block.voxels, block.grid, grid), grid=grid)
     return sized(cropped(block) if spec.crop else block, spec.sizing, spec.size)
 
 
@@ -103,7 +104,7 @@ def sized(block: Block, sizing: Sizing, size: Shape | None) -> Block:
     if size is None or sizing is Sizing.KEEP or block.grid.shape == size:
         return block
     if sizing is Sizing.STRETCH:
-        return _on(block, stretched(block.grid, size), smooth=True)
+        return _smoothed(block, stretched(block.grid, size))
     # The middle stays: a surplus is cut with the odd voxel before, a lack filled with it behind
     # (CenterSpatialCrop and SpatialPad of MONAI).
     starts = [n // 2 - m // 2 if n > m else -((m - n) // 2)
@@ -161,8 +162,8 @@ def _limits(voxels: Voxels, intensity: Intensity) -> tuple[float, float]:
             return mean, mean + float(voxels.std(dtype=np.float64))
 
 
-def _on(block: Block, grid: Grid, *, smooth: bool = False) -> Block:
-    return Block(voxels=resample(block.voxels, block.grid, grid, smooth=smooth), grid=grid)
+def _smoothed(block: Block, grid: Grid) -> Block:
+    return Block(voxels=resample(block.voxels, block.grid, grid, smooth=True), grid=grid)
 
 
 def _window(block: Block, start: Shape, shape: Shape) -> Block:
