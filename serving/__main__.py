@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import get_args
 
 from imaging.errors import WetreadError
+from serving.commands.model_options import Commands, model_commands
 from serving.logs import configure
 from serving.people.person import Role
 from serving.settings import Settings, load
@@ -57,22 +58,16 @@ def _parser() -> argparse.ArgumentParser:
     _look_commands(commands)
     _backup_commands(commands)
     _retention_command(commands)
+    _notification_commands(commands)
     _audit_commands(commands)
     _people_commands(commands)
     _folder_commands(commands)
-    _model_commands(commands)
+    model_commands(commands)
     _viewer_commands(commands)
     return parser
 
 
-class _Commands(Protocol):
-    """What argparse gives to add commands to."""
-
-    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser:  # noqa: A002
-        """Add one command."""
-
-
-def _process_commands(commands: _Commands) -> None:
+def _process_commands(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="run node, worker and web, and restart what dies")
     serve.set_defaults(run=_serve)
     for name, text in (
@@ -88,7 +83,7 @@ def _process_commands(commands: _Commands) -> None:
             )
 
 
-def _look_commands(commands: _Commands) -> None:
+def _look_commands(commands: Commands) -> None:
     status = commands.add_parser(
         "status", help="show studies, work, deliveries and why anything waits"
     )
@@ -110,7 +105,7 @@ def _look_commands(commands: _Commands) -> None:
     check.set_defaults(run=_check)
 
 
-def _people_commands(commands: _Commands) -> None:
+def _people_commands(commands: Commands) -> None:
     for name, text, others in (
         ("users", "who may sign in to pages and REST", ("role", "remove", "password")),
         ("keys", "which other systems may use REST and DICOMweb", ("revoke",)),
@@ -132,7 +127,19 @@ def _people_commands(commands: _Commands) -> None:
         known.set_defaults(run=_people, kind=name)
 
 
-def _retention_command(commands: _Commands) -> None:
+def _notification_commands(commands: Commands) -> None:
+    known = commands.add_parser("notifications", help="what other systems are told, steered")
+    actions = known.add_subparsers(title="actions", required=True, metavar="ACTION")
+    retry = actions.add_parser("retry", help="try at once what waits, was refused or given up")
+    retry.add_argument("--study", help="only those about this Study Instance UID")
+    retry.add_argument("--target", help="only those for this target")
+    retry.set_defaults(run=_notifications, action="retry")
+    cancel = actions.add_parser("cancel", help="send one no more")
+    cancel.add_argument("id", help="as `wetread status` shows it")
+    cancel.set_defaults(run=_notifications, action="cancel")
+
+
+def _retention_command(commands: Commands) -> None:
     retention = commands.add_parser(
         "retention", help="remove studies beyond the limits of [retention], as a worker does"
     )
@@ -142,7 +149,7 @@ def _retention_command(commands: _Commands) -> None:
     retention.set_defaults(run=_retention)
 
 
-def _audit_commands(commands: _Commands) -> None:
+def _audit_commands(commands: Commands) -> None:
     audit = commands.add_parser("audit", help="look at the audit trail: who saw and did what")
     actions = audit.add_subparsers(title="actions", required=True, metavar="ACTION")
     verify = actions.add_parser("verify", help="find records that were changed, moved or removed")
@@ -159,7 +166,7 @@ def _audit_commands(commands: _Commands) -> None:
         action.set_defaults(run=_audit, action=name)
 
 
-def _backup_commands(commands: _Commands) -> None:
+def _backup_commands(commands: Commands) -> None:
     backup = commands.add_parser("backup", help="copy a running installation, consistently")
     backup.add_argument("folder", type=Path, help="where backups lie, each in a folder of its own")
     backup.add_argument("--verify", action="store_true", help="then read all of it again")
@@ -170,7 +177,7 @@ def _backup_commands(commands: _Commands) -> None:
     restore.set_defaults(run=_restore)
 
 
-def _folder_commands(commands: _Commands) -> None:
+def _folder_commands(commands: Commands) -> None:
     inspect = commands.add_parser("inspect", help="show what the series in a folder amount to")
     inspect.add_argument("folder", type=Path)
     inspect.add_argument(
@@ -187,50 +194,12 @@ def _folder_commands(commands: _Commands) -> None:
     analyse.set_defaults(run=_analyse)
 
 
-def _viewer_commands(commands: _Commands) -> None:
+def _viewer_commands(commands: Commands) -> None:
     viewer = commands.add_parser("viewer", help="install the full viewer")
     actions = viewer.add_subparsers(title="actions", required=True, metavar="ACTION")
     action = actions.add_parser("install", help="fetch the viewer from npm, check and install it")
     action.add_argument("file", type=Path, nargs="?", help="its npm package, fetched before")
     action.set_defaults(run=_viewer)
-
-
-def _model_commands(commands: _Commands) -> None:
-    models = commands.add_parser("models", help="list, install, add, show or remove model packages")
-    actions = models.add_subparsers(title="actions", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="list installed packages and recipes")
-    listing.set_defaults(run=_models, action="list")
-    for name, argument, text in (
-        ("install", "name", "fetch a pretrained model by its recipe, convert and install it"),
-        ("show", "name", "show an installed package"),
-        ("remove", "name", "remove an installed package"),
-    ):
-        action = actions.add_parser(name, help=text)
-        action.add_argument(argument)
-        action.set_defaults(run=_models, action=name)
-    new = actions.add_parser("new", help="write a model.toml for a network as it was published")
-    new.add_argument("path", type=Path, help="an ONNX file, or a MONAI bundle, folder or zip")
-    new.add_argument("-o", "--output", type=Path, help="the package folder to write")
-    for option, text in (
-        ("--name", "name of the package"),
-        ("--modality", "of its images, e.g. CT"),
-        ("--region", "body region, e.g. HEAD"),
-        ("--axes", "where the array axes point, e.g. RAS"),
-        ("--scaling", "of intensities: range, zscore, percentile, maximum or none"),
-        ("--names", "of what it tells apart, with commas"),
-    ):
-        new.add_argument(option, help=f"{text} (ONNX)")
-    new.add_argument("--yes", action="store_true", help="ask nothing")
-    new.set_defaults(run=_models_new)
-    bench = actions.add_parser("bench", help="measure an installed model on a folder of images")
-    bench.add_argument("name")
-    bench.add_argument("folder", type=Path)
-    bench.add_argument("--runs", type=int, default=3, help="of which medians are shown")
-    bench.set_defaults(run=_models_bench)
-    add = actions.add_parser("add", help="try a package out and install it")
-    add.add_argument("path", type=Path, help="its folder or zip")
-    add.add_argument("--trust", default="", metavar="DIGEST", help="let this one run its own code")
-    add.set_defaults(run=_models_add)
 
 
 def _stop_event() -> threading.Event:
@@ -307,6 +276,14 @@ def _restore(settings: Settings, options: argparse.Namespace) -> int:
     return put_back(settings, options.backup, verify=options.verify)
 
 
+def _notifications(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands import notifications
+
+    if options.action == "cancel":
+        return notifications.cancel(settings, options.id)
+    return notifications.retry(settings, study_uid=options.study, target=options.target)
+
+
 def _retention(settings: Settings, options: argparse.Namespace) -> int:
     from serving.commands.retention import retention
 
@@ -351,39 +328,6 @@ def _viewer(settings: Settings, options: argparse.Namespace) -> int:
     from serving.commands.viewer import viewer
 
     return viewer(settings, options.file)
-
-
-def _models(settings: Settings, options: argparse.Namespace) -> int:
-    from serving.commands.models import models
-
-    return models(settings, options.action, vars(options).get("name", ""))
-
-
-def _models_new(_settings: Settings, options: argparse.Namespace) -> int:
-    from serving.commands.new_model import Answers, new_model, person_is_there
-
-    answers = Answers(
-        name=options.name,
-        modality=options.modality,
-        region=options.region,
-        axes=options.axes,
-        scaling=options.scaling,
-        names=options.names,
-        ask=person_is_there() and not options.yes,
-    )
-    return new_model(options.path, options.output, answers)
-
-
-def _models_bench(settings: Settings, options: argparse.Namespace) -> int:
-    from serving.commands.bench_model import bench
-
-    return bench(settings, options.name, options.folder, runs=max(options.runs, 1))
-
-
-def _models_add(settings: Settings, options: argparse.Namespace) -> int:
-    from serving.commands.models import add
-
-    return add(settings, options.path, options.trust)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 from fastapi.responses import Response
 
-from serving import api, api_assessments, api_downloads
+from serving import api, api_assessments, api_downloads, api_notifications
 from serving.health import Health
 from serving.metrics import exposition
 from serving.parts import Parts
@@ -31,7 +31,7 @@ def build(parts: Parts) -> FastAPI:
     app.state.views = StudyViews(index, journal)
     app.state.index, app.state.archive = index, archive
     app.state.journal, app.state.registry = journal, registry
-    app.state.operations = parts.operations
+    app.state.operations, app.state.messages = parts.operations, parts.messages
     app.state.assessments, app.state.saved = parts.assessments, parts.saved
     app.state.people, app.state.brake, app.state.desk = parts.people, Brake(), Desk()
     sign_in_rules = parts.settings.sign_in
@@ -47,6 +47,7 @@ def build(parts: Parts) -> FastAPI:
     app.include_router(api.router)
     app.include_router(api_assessments.router)
     app.include_router(api_downloads.router)
+    app.include_router(api_notifications.router)
     app.include_router(pages.router)
     app.include_router(sign_in.router)
     app.include_router(single_sign_on.router)

@@ -15,6 +15,7 @@ _EVENTS: tuple[MessageEvent, ...] = get_args(MessageEvent)
 _LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 _SHORTEST, _LONGEST = 24, 64  # bytes of a key (Standard Webhooks)
 _PREFIX = "whsec_"
+_LARGEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +23,21 @@ class Target:
     """A configured receiver; with a `secret_file` the secret may be changed while we run."""
 
     name: str
-    kind: Literal["webhook"]
+    kind: Literal["webhook", "hl7"]
     url: str = ""
+    host: str = ""
+    port: int = 0
+    tls: bool = False
     secret: str = field(default="", repr=False)
     secret_file: Path | None = None
     secret_variable: str = ""
     ca_file: Path | None = None
     events: tuple[MessageEvent, ...] = _EVENTS
     accession: bool = False
+    sending_application: str = "WETREAD"
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
 
     def current_secret(self) -> str:
         """Return the secret, empty when there is none.
@@ -49,13 +57,16 @@ class Target:
 
     def address(self) -> tuple[str, int]:
         """Return host and port."""
+        if self.kind == "hl7":
+            return self.host, self.port
         parts = urlsplit(self.url)
         return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
     def problem(self) -> str:
         """Return what is wrong with what can be looked at without calling, empty if nothing."""
         try:
-            self.key()
+            if self.kind == "webhook":
+                self.key()
             ssl.create_default_context(cafile=self.ca_file)
         except SetupError as error:
             return str(error)
@@ -93,6 +104,11 @@ def usable(target: Target) -> Target:
     ValueError
         It cannot.
     """
+    if target.kind == "hl7":
+        if not target.host or not 0 < target.port <= _LARGEST_PORT:
+            msg = f"{target.name} needs a host, and a port from 1 to {_LARGEST_PORT}"
+            raise ValueError(msg)
+        return target
     _check_url(target)
     if not (target.secret or target.secret_file or target.secret_variable):
         msg = f"{target.name} needs a secret, in secret_file or secret_variable"

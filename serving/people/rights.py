@@ -68,6 +68,11 @@ _PLACES: dict[Need, str] = {
         PUT /dicomweb/workitems/{rest:path}
         DELETE /dicomweb/workitems/{rest:path}
     """,
+    "administrator": """
+        GET /api/notifications
+        POST /api/notifications/retry
+        POST /api/notifications/{notification}/cancel
+    """,
 }
 
 

@@ -1,5 +1,6 @@
 """Other systems are told what becomes of studies: signed events that survive what may happen."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -7,14 +8,17 @@ import json
 import time
 from email.utils import formatdate
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
 from dicom_node.schema_messages import messages as table
 from imaging.errors import Conflict, SetupError
 from imaging.reasons import reason
+from serving.app import build
 from serving.assessments import AssessmentRequest
 from serving.commands.check import _target
+from serving.commands.notifications import cancel, retry
 from serving.commands.status import status as print_status
 from serving.notify.target import Target
 from serving.settings import Settings, load
@@ -236,6 +240,36 @@ def test_people_try_again_and_cancel(told):
         known.cancel(only(bench).message_id)
         assert tell(bench) > 0
     assert (only(bench).state, len(ris.got)) == ("canceled", 1)
+
+
+def asked(app, method: str, path: str) -> httpx.Response:
+    async def answer() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.request(method, f"/api/notifications{path}")
+
+    return asyncio.run(answer())
+
+
+def test_an_administrator_does_so_over_rest_and_by_command(told, capsys):
+    bench, study = told(hook("http://127.0.0.1:1"))
+    app = build(bench.parts)
+    (listed,) = asked(app, "GET", "?state=waiting&target=ris").json()
+    assert listed["study_uid"] == study
+    assert "body" not in listed
+    assert asked(app, "POST", "/retry?target=other").status_code == 409
+    assert asked(app, "POST", f"/retry?study_uid={study}").status_code == 202
+    place = f"/{listed['message_id']}/cancel"
+    assert asked(app, "POST", place).json()["state"] == "canceled"
+    assert asked(app, "POST", place).status_code == 409
+    assert asked(app, "POST", "/none/cancel").status_code == 404
+    bench.restarted()
+    bench.analysed(ct(StudyInstanceUID="1.2.3.4"))
+    assert retry(bench.settings, study_uid="1.2.3.4", target=None) == 0
+    assert "1 notifications" in capsys.readouterr().out
+    (waiting,) = bench.parts.messages.listed(state="waiting")
+    assert cancel(bench.settings, waiting.message_id) == 0
+    assert not bench.parts.messages.listed(state="waiting")
 
 
 def test_what_waits_for_a_target_that_is_gone_is_given_up_after_days(told):
