@@ -15,7 +15,7 @@ from models.registry import Registry
 from serving.analysers import Analysers
 from serving.questions import Answer, End
 from serving.settings import Settings
-from serving.tickets import Assignment, SetAside, StudyTicket
+from serving.tickets import Assignment, SetAside, StudyTicket, planned_digest
 
 _log = structlog.get_logger(__name__)
 TRIES = 3
@@ -48,7 +48,7 @@ class Attempts:
 
     def read(self, assignment: Assignment, tries: int) -> Outcome:
         """Let one model read one series."""
-        limit_s = self._limit_s(assignment["model"])
+        limit_s = self._limit_s(assignment, assignment["model"])
         study_uid = assignment["study"]["study_uid"]
         return self._try(study_uid, "read", assignment, tries=tries, limit_s=limit_s)
 
@@ -57,14 +57,14 @@ class Attempts:
         argument = {"assignment": assignment, "why": why}
         return self._try(assignment["study"]["study_uid"], "refuse", argument, tries=tries)
 
-    def _limit_s(self, model: str) -> float:
+    def _limit_s(self, assignment: Assignment, model: str) -> float:
         """Return the time limit of a model, and of those whose masks it needs."""
         try:
-            manifest = self._registry.get(model).manifest
+            manifest = self._registry.get(model, planned_digest(assignment, model)).manifest
         except (NotFound, PackageInvalid):
             return self._settings.analysis.time_limit_s
         own = manifest.inference.time_limit_s or self._settings.analysis.time_limit_s
-        return own + sum(map(self._limit_s, manifest.uses))
+        return own + sum(self._limit_s(assignment, needed) for needed in manifest.uses)
 
     def _try(
         self, study_uid: str, step: str, argument: Any, *, tries: int, limit_s: float | None = None

@@ -47,7 +47,7 @@ from serving.studies import (
     source_dataset,
     why_not,
 )
-from serving.tickets import Assignment, Plan, StudyTicket
+from serving.tickets import Assignment, Plan, StudyTicket, planned_digest
 
 _log = structlog.get_logger(__name__)
 # Volumes in float32 beside those of the network's output and of the labels: measured.
@@ -94,6 +94,7 @@ class Pipeline:
                 stack=decision.stack,
                 model=decision.model,
                 destinations=destinations,
+                digests=_digests(packages, decision.model),
             )
             for decision in decisions
             if decision.chosen
@@ -106,7 +107,7 @@ class Pipeline:
         What cannot be read or run becomes a result too: an "AI analysis not performed" object.
         """
         watch = _Stopwatch()
-        package = self._registry.get(assignment["model"])
+        package = self._package(assignment, assignment["model"])
         stack, source = self._stack(assignment)
         drafts: tuple[Draft, ...]
         findings: tuple[Finding, ...] = ()
@@ -186,6 +187,10 @@ class Pipeline:
 
     # One reading
 
+    def _package(self, assignment: Assignment, model: str) -> Package:
+        """Return the version that the study was planned with, whatever is served meanwhile."""
+        return self._registry.get(model, planned_digest(assignment, model))
+
     def _volume(self, assignment: Assignment, package: Package, stack: Stack) -> Volume:
         """Return the voxels in the unit that a model wants; models that want the same share."""
         unit = package.manifest.needs.unit
@@ -216,7 +221,7 @@ class Pipeline:
     def _compute(self, assignment: Assignment, package: Package, volume: Volume) -> "_Answer":
         masks = {name: self._mask(assignment, name) for name in package.manifest.uses}
         prediction = predict(package, volume, sessions=self._sessions, masks=masks)
-        needed = sorted(self._registry.get(name).digest for name in package.manifest.uses)
+        needed = sorted(self._package(assignment, m).digest for m in package.manifest.uses)
         digests = (package.digest, self._settings.digest, *needed)
         result_key = derived_uid(*digests, *sorted(h.image_key for h in volume.instances))
         return _Answer(
@@ -227,7 +232,7 @@ class Pipeline:
 
     def _mask(self, assignment: Assignment, model: str) -> Mask:
         """Return the mask that another model finds in the same series."""
-        package = self._registry.get(model)
+        package = self._package(assignment, model)
         volume = self._volume(assignment, package, self._stack(assignment)[0])
         found = self._answer(assignment, package, volume).found
         for finding in found.findings:
@@ -267,7 +272,7 @@ class Pipeline:
     def _failure(
         self, assignment: Assignment, stack: Stack, source: Dataset, *, why: Reason
     ) -> Draft:
-        package = self._registry.get(assignment["model"])
+        package = self._package(assignment, assignment["model"])
         digests = (assignment["study"]["content_digest"], package.digest, self._settings.digest)
         notice = Notice(
             reasons=(why,),
@@ -290,7 +295,7 @@ class Pipeline:
         with ThreadPoolExecutor(len(drafts)) as pool:
             keep = partial(self._results.keep, workitem_uid=workitem_uid, model=model)
             results = list(pool.map(keep, drafts))
-        algorithm = self._registry.get(model).algorithm(self._settings.digest)
+        algorithm = self._package(assignment, model).algorithm(self._settings.digest)
         series_uid = assignment["series_uid"]
         records = [
             finding_record(f, workitem_uid=workitem_uid, series_uid=series_uid, algorithm=algorithm)
@@ -358,6 +363,11 @@ class _Stopwatch:
 
 def _place(assignment: Assignment) -> tuple[str, str, int]:
     return assignment["study"]["content_digest"], assignment["series_uid"], assignment["stack"]
+
+
+def _digests(packages: dict[str, Package], model: str) -> dict[str, str]:
+    """Return the digests of a model and of those whose masks it needs."""
+    return {name: packages[name].digest for name in (model, *packages[model].manifest.uses)}
 
 
 def _with_needed(decision: Decision, packages: dict[str, Package]) -> Decision:

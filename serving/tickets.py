@@ -1,6 +1,6 @@
 """What goes into the work engine as JSON, shared by those who start work and those who do it."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from imaging.reasons import Reason, reason_again
 from imaging.sentences import Value
@@ -34,13 +34,18 @@ class StudyTicket(TypedDict):
 
 
 class Assignment(TypedDict):
-    """One model's reading of one part of one series."""
+    """One model's reading of one part of one series.
+
+    `digests` names the version of the model, and of those whose masks it needs, that were served
+    when the study was planned; work from before versions had stages has none.
+    """
 
     study: StudyTicket
     series_uid: str
     stack: int
     model: str
     destinations: list[str]
+    digests: NotRequired[dict[str, str]]
 
 
 class SetAside(TypedDict):
@@ -62,6 +67,11 @@ class Sending(TypedDict):
 
     results: list[str]
     destinations: list[str]
+
+
+def planned_digest(assignment: Assignment, model: str) -> str:
+    """Return the digest of the version that was planned with; empty for the one served now."""
+    return assignment.get("digests", {}).get(model, "")
 
 
 def told(why: SetAside) -> Reason:

@@ -72,6 +72,7 @@ class Kind(Enum):
     PEOPLE_CHANGED = Sort(
         event=_ALERT, type=_dcm("110137", "User security Attributes Changed"), action="E"
     )
+    MODEL_CHANGED = Sort(event=_ALERT, type=_dcm("110131", "Software Configuration"), action="E")
     RECORDS_REMOVED = Sort(event=_ALERT, type=_own("Audit records removed"), action="E")
     SIGNED_IN = Sort(event=_AUTHENTICATION, type=_dcm("110122", "Login"), action="E")
     SIGNED_OUT = Sort(event=_AUTHENTICATION, type=_dcm("110123", "Logout"), action="E")

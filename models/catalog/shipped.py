@@ -40,7 +40,7 @@ def install(name: str, registry: Registry, cache: Path) -> Package:
         installed = _installed(name, registry)
         if installed and installed.digest == digest_of(Path(folder)):
             return installed
-        return registry.add(Path(folder))
+        return registry.add(Path(folder), registry.stage_of_next(name))
 
 
 def _installed(name: str, registry: Registry) -> Package | None:

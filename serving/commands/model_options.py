@@ -22,12 +22,13 @@ def model_commands(commands: Commands) -> None:
     listing.set_defaults(run=_models, action="list")
     for name, argument, text in (
         ("install", "name", "fetch a pretrained model by its recipe, convert and install it"),
-        ("show", "name", "show an installed package"),
-        ("remove", "name", "remove an installed package"),
+        ("show", "name", "show an installed package, or NAME@VERSION"),
+        ("remove", "name", "remove a model, or NAME@VERSION that is not served"),
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument(argument)
         action.set_defaults(run=_models, action=name)
+    _stage_commands(actions)
     new = actions.add_parser("new", help="write a model.toml for a network as it was published")
     new.add_argument("path", type=Path, help="an ONNX file, or a MONAI bundle, folder or zip")
     new.add_argument("-o", "--output", type=Path, help="the package folder to write")
@@ -50,7 +51,23 @@ def model_commands(commands: Commands) -> None:
     add = actions.add_parser("add", help="try a package out and install it")
     add.add_argument("path", type=Path, help="its folder or zip")
     add.add_argument("--trust", default="", metavar="DIGEST", help="let this one run its own code")
+    add.add_argument("--as", dest="stage", choices=("candidate", "served"), help="its stage")
     add.set_defaults(run=_models_add)
+
+
+def _stage_commands(actions: Commands) -> None:
+    for name, argument, text in (
+        ("promote", "version", "serve NAME@VERSION (or @DIGEST) from the next study on"),
+        ("rollback", "version", "serve again the version that was served before"),
+        ("retire", "version", "let NAME@VERSION read nothing more"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument(argument, metavar="NAME" if name == "rollback" else "NAME@VERSION")
+        action.add_argument("--why", default="", help="the reason, for history and audit trail")
+        action.set_defaults(run=_models_stage, action=name)
+    history = actions.add_parser("history", help="show who changed which version is served")
+    history.add_argument("name")
+    history.set_defaults(run=_models_history)
 
 
 def _models(settings: Settings, options: argparse.Namespace) -> int:
@@ -81,6 +98,20 @@ def _models_bench(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _models_add(settings: Settings, options: argparse.Namespace) -> int:
+    from models.stages import Stage
     from serving.commands.models import add
 
-    return add(settings, options.path, options.trust)
+    stage = Stage(options.stage) if options.stage else None
+    return add(settings, options.path, options.trust, stage=stage)
+
+
+def _models_stage(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.stages import change_stage
+
+    return change_stage(settings, options.action, options.version, why=options.why)
+
+
+def _models_history(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.stages import history
+
+    return history(settings, options.name)

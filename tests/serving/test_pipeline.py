@@ -251,6 +251,34 @@ def test_a_model_whose_mask_is_needed_must_be_installed(bench: Bench):
     assert set(bench.results(study)) == {"NOTICE"}
 
 
+def test_a_study_is_read_by_the_version_that_it_was_planned_with(bench: Bench, tmp_path):
+    bench.parts.registry.add(write_package(tmp_path / "c", CLASSIFICATION, classifier()))
+    old = bench.parts.registry.get(MODEL).digest
+    study = bench.receive(mr((12, 16, 16)))
+    ticket = bench.ticket(study)
+    plan = bench.pipeline.plan(ticket)
+    bench.install(SEGMENTATION.replace('version = "1.0"', 'version = "1.1"'))  # in its place
+    for assignment in plan["assignments"]:
+        bench.pipeline.read(assignment)
+    bench.pipeline.conclude(ticket)
+    versions = {f.model: f.model_digest for f in bench.journal.findings(study)}
+    assert versions == {
+        MODEL: old,
+        "bright-slices": bench.parts.registry.get("bright-slices").digest,
+    }
+    assert bench.parts.registry.get(MODEL).digest != old
+    next_plan = bench.pipeline.plan(ticket)
+    now = {MODEL: bench.parts.registry.get(MODEL).digest}
+    assert now in [assignment["digests"] for assignment in next_plan["assignments"]]
+
+
+def test_work_from_before_versions_had_stages_is_read_by_the_served_one(bench: Bench):
+    study = bench.receive(mr())
+    (assignment,) = bench.pipeline.plan(bench.ticket(study))["assignments"]
+    del assignment["digests"]
+    assert len(bench.pipeline.read(assignment)) == 3
+
+
 def test_a_model_gets_the_mask_of_another(bench: Bench, tmp_path):
     bench.parts.registry.add(write_package(tmp_path / "c", CLASSIFICATION, classifier()))
     study = bench.analysed(mr((12, 16, 16)))
