@@ -33,8 +33,8 @@ def sliding_window(
     `predict` maps (batch, channel, *patch) to (batch, label, *patch). Where `array` is smaller than
     the patch, zeros are put on both sides and taken off the result.
     """
-    padding = [_padding(n, p) for n, p in zip(array.shape[1:], patch, strict=True)]
-    padded = np.pad(array, [(0, 0), *padding]) if any(map(any, padding)) else array
+    margins = [padding(n, p) for n, p in zip(array.shape[1:], patch, strict=True)]
+    padded = np.pad(array, [(0, 0), *margins]) if any(map(any, margins)) else array
     weight = importance(patch, blending)
     total: Array | None = None
     weights = np.zeros(padded.shape[1:], dtype=np.float32)
@@ -47,7 +47,7 @@ def sliding_window(
             weights[window] += weight
     assert total is not None  # there is always a first window
     inner = tuple(slice(before, before + n) for (before, _), n
-                  in zip(padding, array.shape[1:], strict=True))  # fmt: skip
+                  in zip(margins, array.shape[1:], strict=True))  # fmt: skip
     total /= weights
     return total[(slice(None), *inner)]
 
@@ -64,7 +64,8 @@ def importance(patch: Sequence[int], blending: Blending) -> Array:
     return np.maximum(weight, max(float(weight.min()), _LEAST_WEIGHT))
 
 
-def _padding(size: int, patch: int) -> tuple[int, int]:
+def padding(size: int, patch: int) -> tuple[int, int]:
+    """Return how many zeros come before and after `size` values to fill a patch."""
     missing = max(patch - size, 0)
     return missing // 2, missing - missing // 2
 

@@ -65,7 +65,7 @@ def answered(
         Image and label do not fit, or the case has no DICOM images.
     """
     try:
-        volume = _volume(package, case, folder)
+        volume = volume_of_case(package, case, folder)
         prediction = predict(package, volume, sessions=sessions, masks={})
     except (InputError, ModelError) as error:
         return Answered(case=case, failed=error.code)
@@ -75,7 +75,7 @@ def answered(
         classes = {p.concept.meaning: p.probability for p in finding.probabilities}
         why = finding.abstained.code if finding.abstained else ""
         return Answered(case=case, probabilities=None if why else classes, abstained=why)
-    truth = _label(case, folder, volume)
+    truth = label_of_case(case, folder, volume)
     segments, outlined, union = iter(found.segments), [], np.zeros(volume.grid.shape, np.bool_)
     values = {label.name: label.value for label in dataset.labels}
     for finding in found.findings:
@@ -95,7 +95,14 @@ def answered(
     )
 
 
-def _volume(package: Package, case: Case, folder: Path) -> Volume:
+def volume_of_case(package: Package, case: Case, folder: Path) -> Volume:
+    """Return the images of a case as one volume, in the unit that the package wants.
+
+    Raises
+    ------
+    DatasetInvalid
+        It has no DICOM images that make one sound volume.
+    """
     paths = [folder / name for name in case.files if name.endswith(".dcm")]
     stacks = stacks_of([header for path in sorted(paths) for header in read_headers(path)])
     if len(stacks) != 1 or not isinstance(stacks[0], Stack):
@@ -104,7 +111,14 @@ def _volume(package: Package, case: Case, folder: Path) -> Volume:
     return load_volume(stacks[0], unit=package.manifest.needs.unit)
 
 
-def _label(case: Case, folder: Path, volume: Volume) -> NDArray[np.uint8]:
+def label_of_case(case: Case, folder: Path, volume: Volume) -> NDArray[np.uint8]:
+    """Return the values of a case's label image on the grid of its volume.
+
+    Raises
+    ------
+    DatasetInvalid
+        The label does not lie on the image.
+    """
     image = sitk.ReadImage(str(folder / str(case.label)))
     label: NDArray[np.uint8] = sitk.GetArrayFromImage(image)
     if label.shape != volume.grid.shape or not np.allclose(

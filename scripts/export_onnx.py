@@ -3,7 +3,7 @@
     scripts/export_onnx.py run --manifest model.toml -o my-model
 
 `run` is the folder of `scripts/train.py`; its averaged weights are exported. The package is the
-manifest and `model.onnx`.
+manifest, `model.onnx` and what the network learnt from.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from models.package import read_package
 from scripts.training.config import TrainingConfig, read_config
 from scripts.training.loop import CHECKPOINT
 from scripts.training.networks import average_of, build
+from scripts.training.provenance import FILE_NAME as PROVENANCE
 
 _TOLERANCE = 1e-3  # of the output, in float32; half precision may differ by 0.05
 _HALF_TOLERANCE = 5e-2
@@ -78,6 +79,7 @@ def export(run: Path, manifest: Path, folder: Path, *, half: bool = False) -> Pa
     network.load_state_dict(average_of(run / CHECKPOINT))
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(manifest, folder / FILE_NAME)
+    shutil.copyfile(run / PROVENANCE, folder / PROVENANCE)
     written = folder / "model.onnx"
     to_onnx(network.eval(), example(config), written, half=half)
     read_package(folder)

@@ -2,7 +2,8 @@
 
     scripts/train.py scripts/training/head_model.toml -o run
 
-The run's folder holds the settings, the checkpoint and a line of history every 20 steps.
+The run's folder holds the settings, the checkpoint, a line of history every 20 steps, and what was
+learnt from.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from scripts.training.logs import open_log
 from scripts.training.loop import begin, learn, resume
 from scripts.training.networks import build
 from scripts.training.objective import objective
+from scripts.training.provenance import note_provenance
 from scripts.training.spans import spans_of
 
 
@@ -49,6 +51,7 @@ def train(config: TrainingConfig, folder: Path, *, cache: Path, source: Path | N
         print(f"going on after step {learner.step} of {config.steps}")
     elif source:
         shutil.copyfile(source, folder / "config.toml")
+    note_provenance(config, folder)
     with open_log(training.log, folder) as log:
 
         def tell(line: Mapping[str, float]) -> None:

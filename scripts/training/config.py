@@ -16,10 +16,21 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Data(_Section):
-    """What is learnt from: `heads` are synthesised."""
+class Heads(_Section):
+    """Learn from synthesised heads."""
 
     kind: Literal["heads"]
+
+
+class Cases(_Section):
+    """Learn from a data set of assessed cases, prepared as a model package says.
+
+    Both are folders; the package's manifest is enough, its weights are not read.
+    """
+
+    kind: Literal["dataset"]
+    dataset: Path
+    package: Path
 
 
 class Network(_Section):
@@ -34,7 +45,7 @@ class Phase(_Section):
 
     steps: Annotated[int, Field(gt=0)]
     size: Size
-    spacing_mm: Positive
+    spacing_mm: Positive = 1.0  # of synthesised heads; cases have that of their package
 
 
 class Training(_Section):
@@ -59,7 +70,7 @@ class Training(_Section):
 class TrainingConfig(_Section):
     """Everything a run depends on beside its data."""
 
-    data: Data
+    data: Annotated[Heads | Cases, Field(discriminator="kind")]
     network: Network
     start: str = ""  # a checkpoint whose weights are the beginning
     phases: Annotated[list[Phase], Field(min_length=1)]
