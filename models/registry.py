@@ -131,8 +131,17 @@ class Registry:
             return Stage.SERVED
         return Stage.CANDIDATE
 
-    def add(self, source: Path, stage: Stage = Stage.SERVED, by: By | None = None) -> Package:
+    def add(
+        self,
+        source: Path,
+        stage: Stage = Stage.SERVED,
+        by: By | None = None,
+        *,
+        anew: bool = False,
+    ) -> Package:
         """Install a copy of the package in `source`, beside other versions of the same model.
+
+        With `anew` it takes the place of the only version there is, whatever became of its files.
 
         The copy is validated before it is moved into place by renaming, so that no reader ever sees
         half a package. The same version again mends its files.
@@ -151,6 +160,8 @@ class Registry:
             package = read_package(copy)
             name = package.manifest.name
             before = self.versions(name) if name in self.names() else ()
+            if anew and not self._history(name).path.exists():
+                before = ()
             if self._stays_alone(package, before, stage):
                 _replace(self.folder / name, copy, temporary / "old")
             else:
