@@ -16,6 +16,7 @@ from scripts.heads.synthesis import Heads
 from scripts.heads.tissues import Tissue
 from scripts.training import loop, spans
 from scripts.training.config import read_config
+from tests.models.networks import SEGMENTATION
 from tests.models.volumes import grid_of, volume_of
 
 CONFIG = """
@@ -44,34 +45,9 @@ save_every = 2
 seed = 4
 workers = 0
 """
-MANIFEST = """
-[model]
-name = "small-head"
-version = "1"
-title = "Small head"
-manufacturer = "Test"
-task = "segmentation"
-intended_use = "Tests."
-licence = "Apache-2.0"
-source = "trained in a test"
-concept = ["69536005", "SCT", "Head"]
-site = ["69536005", "SCT", "Head"]
-[needs]
-modalities = ["MR"]
-[input]
-axes = "RAS"
-[input.intensity]
-scaling = "percentile"
-[inference]
-mode = "sliding_window"
-activation = "sigmoid"
-patch = [24, 32, 24]
-[[labels]]
-number = 1
-label = "Inside"
-category = ["123037004", "SCT", "Anatomical Structure"]
-type = ["12738006", "SCT", "Brain"]
-"""
+MANIFEST = SEGMENTATION.replace(
+    'mode = "whole"', 'mode = "sliding_window"\npatch = [24, 32, 24]\nactivation = "sigmoid"'
+)
 
 
 @pytest.fixture(scope="module")
