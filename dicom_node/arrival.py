@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_node.asking import NoAnswerError
 from dicom_node.index import Index
 from dicom_node.records import Completeness, Completion, StudyRow
 from imaging.errors import WetreadError
@@ -19,7 +20,10 @@ Resend = Callable[[StudyRow, Sequence[str]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrivalSettings:
-    """Seconds. `quiet_s`: without an answer, a study this long without anything new is complete.
+    """Seconds. `quiet_s`: where nobody can be asked, a study this long without news is complete.
+
+    A PACS that takes questions and gives no answer may be down, and its images wait with it: then
+    `away_s` decides. A PACS that does not know the study counts as nobody.
 
     With an answer, what has begun to arrive and stopped for `quiet_s` is asked for again, and
     series of which nothing came are no longer waited for. `limit_s`: longest wait for what the PACS
@@ -28,6 +32,7 @@ class ArrivalSettings:
     """
 
     quiet_s: float = 10.0
+    away_s: float = 120.0
     limit_s: float = 1800.0
     poll_s: float = 0.25
     settle_s: float = 2.0
@@ -54,6 +59,7 @@ class _Watch:
     ask_at: float
     wait_s: float
     answer: Mapping[str, int] | None = None
+    silent: bool = False
     rest_until: float = 0.0
     resend_at: float = 0.0
     resend_wait_s: float = 0.0
@@ -69,8 +75,8 @@ class _Verdict:
 class Arrival:
     """Watches every study that is receiving, in a thread of its own.
 
-    `ask` gives the number of instances of each series, ``None`` without an answer; `resend` has
-    series sent again. `on_complete` is called before the study is closed, so perhaps more than
+    `ask` gives the number of instances of each series, ``None`` if nobody can say, and raises
+    `NoAnswerError` while those who could are silent; `resend` has series sent again. `on_complete` is called before the study is closed, so perhaps more than
     once: it must bear repetition. It may put the closing off by returning ``False``.
     """
 
@@ -154,14 +160,20 @@ class Arrival:
     def _consider(self, study: StudyRow, watch: _Watch) -> None:
         now = self._clock()
         if now >= watch.ask_at:
-            watch.answer = self._ask(study) or watch.answer
+            self._inquire(study, watch)
             watch.ask_at = now + watch.wait_s
             watch.wait_s = min(2 * watch.wait_s, self._settings.longest_ask_s)
-        verdict = self._verdict(study, watch.answer)
+        verdict = self._verdict(study, watch)
         if verdict is not None:
             self._complete(study, verdict)
         elif watch.answer is not None:
             self._ask_again(study, watch, watch.answer)
+
+    def _inquire(self, study: StudyRow, watch: _Watch) -> None:
+        try:
+            watch.answer, watch.silent = self._ask(study) or watch.answer, False
+        except NoAnswerError:
+            watch.silent = True
 
     def _ask_again(self, study: StudyRow, watch: _Watch, answer: Mapping[str, int]) -> None:
         """Have series that stopped in the middle sent again, ever less often."""
@@ -174,13 +186,14 @@ class Arrival:
             watch.resend_at = now + watch.resend_wait_s
             self._resend(study, sorted(begun))
 
-    def _verdict(self, study: StudyRow, answer: Mapping[str, int] | None) -> _Verdict | None:
+    def _verdict(self, study: StudyRow, watch: _Watch) -> _Verdict | None:
         still_s, settings = self._clock() - study.last_received_at, self._settings
-        if answer is None:
-            text = f"the PACS gave no answer; nothing new for {settings.quiet_s:g} s"
+        if watch.answer is None:
+            quiet_s = max(settings.quiet_s, settings.away_s) if watch.silent else settings.quiet_s
+            text = f"the PACS gave no answer; nothing new for {quiet_s:g} s"
             verdict = _Verdict(completeness="quiet", text=text)
-            return verdict if still_s >= settings.quiet_s else None
-        short = self._shortfall(study.study_uid, answer)
+            return verdict if still_s >= quiet_s else None
+        short = self._shortfall(study.study_uid, watch.answer)
         if not short:
             return _Verdict(completeness="confirmed", text="the PACS counts the same instances")
         if not _begun(short):

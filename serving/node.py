@@ -48,7 +48,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
         parts.operations.schedule,
         resend=Retriever(policy),
         settings=ArrivalSettings(
-            quiet_s=settings.arrival.quiet_s, limit_s=settings.arrival.limit_s
+            quiet_s=settings.arrival.quiet_s,
+            away_s=settings.arrival.away_s,
+            limit_s=settings.arrival.limit_s,
         ),
         clock=time.time,
     )

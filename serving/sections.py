@@ -183,7 +183,10 @@ class ArrivalSettings(Section):
     """``[arrival]``: when a study is complete."""
 
     quiet_s: float = Field(
-        10.0, gt=0, description="without an answer of the PACS: seconds without a new image"
+        10.0, gt=0, description="where no PACS can say: seconds without a new image"
+    )
+    away_s: float = Field(
+        120.0, gt=0, description="the same while a PACS that is asked gives no answer"
     )
     limit_s: float = Field(
         1800.0, gt=0, description="longest wait for images that the PACS says are missing"

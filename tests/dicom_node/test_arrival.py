@@ -13,7 +13,7 @@ from pydicom.uid import (
 
 from dicom_node.archive import Encoded
 from dicom_node.arrival import Arrival, ArrivalSettings, CompleteStudy
-from dicom_node.asking import SeriesCounts
+from dicom_node.asking import NoAnswerError, SeriesCounts
 from dicom_node.delivery import send
 from dicom_node.index import Index
 from dicom_node.ingest import Ingest
@@ -183,6 +183,33 @@ def test_without_an_answer_quiet_decides(ingest: Ingest, index: Index) -> None:
     assert bench.at(9) == []
     assert bench.at(11) == ["quiet"]
     assert index.study(STUDY).completeness == "quiet"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_pacs_that_is_away_is_waited_for(ingest: Ingest, index: Index) -> None:
+    """Its images wait with it: after an outage it may still have some to send."""
+    away = Peer(name="pacs", ae_title=ae_title("PACS"), host="127.0.0.1", port=1, query=True)
+    asks = SeriesCounts(AssociationPolicy(ae_title=OURS, peers=(away,)), lambda: 0.0)
+    bench = Bench(index, asks)
+    store(ingest, image(1))
+    assert bench.at(3) == bench.at(11) == bench.at(119) == []
+    assert bench.at(121) == ["quiet"]
+    assert "nothing new for 120 s" in bench.complete[0].text
+
+
+def test_a_pacs_that_is_back_decides(ingest: Ingest, index: Index) -> None:
+    answers: list[Mapping[str, int] | None] = [None, {SERIES: 2}]
+
+    def ask(_study: StudyRow) -> Mapping[str, int] | None:
+        answer = answers.pop(0)
+        if answer is None:
+            raise NoAnswerError
+        return answer
+
+    bench = Bench(index, ask)
+    store(ingest, image(1))
+    assert bench.at(3) == bench.at(150) == []  # it counts one more
+    assert bench.resent == [[SERIES]]
 
 
 def test_the_pacs_is_asked_ever_less_often(ingest: Ingest, index: Index) -> None:
