@@ -172,8 +172,8 @@ class Arrival:
     def _inquire(self, study: StudyRow, watch: _Watch) -> None:
         try:
             watch.answer, watch.silent = self._ask(study) or watch.answer, False
-        except NoAnswerError:
-            watch.silent = True
+        except NoAnswerError:  # no pause grows meanwhile: whoever asks lets silent peers rest
+            watch.silent, watch.wait_s = True, self._settings.settle_s
 
     def _ask_again(self, study: StudyRow, watch: _Watch, answer: Mapping[str, int]) -> None:
         """Have series that stopped in the middle sent again, ever less often."""

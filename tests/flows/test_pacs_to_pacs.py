@@ -79,7 +79,7 @@ def test_killed_processes_lose_and_double_nothing(site: Site, mr: DemoStudy, sta
         site.kill(name)
         time.sleep(0.3)
     site.pacs.stop()
-    time.sleep(1)
+    time.sleep(5 if stage == "receiving" else 1)  # longer than the quiet time of the settings
     site.start_pacs()
     done = site.wait(mr.study_uid, lambda s: s["state"] == "done")
     assert Counter(r["kind"] for r in done["results"]) == MR_KINDS
