@@ -76,8 +76,9 @@ class Arrival:
     """Watches every study that is receiving, in a thread of its own.
 
     `ask` gives the number of instances of each series, ``None`` if nobody can say, and raises
-    `NoAnswerError` while those who could are silent; `resend` has series sent again. `on_complete` is called before the study is closed, so perhaps more than
-    once: it must bear repetition. It may put the closing off by returning ``False``.
+    `NoAnswerError` while those who could are silent; `resend` has series sent again. `on_complete`
+    is called before the study is closed, so perhaps more than once: it must bear repetition. It may
+    put the closing off by returning ``False``.
     """
 
     def __init__(

@@ -34,9 +34,10 @@ class SeriesCounts:
     def __call__(self, study: StudyRow) -> Mapping[str, int] | None:
         """Return the number of instances of each series; ``None`` if none may know the study.
 
-        Raises:
-            NoAnswerError: Peers were silent, and none that answered knows the study.
-
+        Raises
+        ------
+        NoAnswerError
+            Peers were silent, and none that answered knows the study.
         """
         silent = []
         for peer in self._policy.answering(study.sender, study.sender_address):
