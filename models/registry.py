@@ -10,10 +10,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imaging.errors import Conflict, NotFound, PackageInvalid
+from models.evidence import OVERRIDDEN, Gate, grounds
 from models.package import Package, read_package
 from models.stages import (
     SUFFIX,
@@ -24,6 +25,7 @@ from models.stages import (
     Version,
     found,
     served_before,
+    served_last,
     staged,
 )
 from models.trust import FILE_NAME as TRUSTED
@@ -124,12 +126,18 @@ class Registry:
         return package
 
     def stage_of_next(self, name: str) -> Stage:
-        """Return the stage of a version that is added: a candidate where another is served."""
-        try:
-            self.get(name)
-        except (NotFound, PackageInvalid):
-            return Stage.SERVED
-        return Stage.CANDIDATE
+        """Return the stage of a version that is added: a candidate where one was ever served."""
+        last = self.measure(name)
+        return Stage.CANDIDATE if last and last.digest else Stage.SERVED
+
+    def measure(self, name: str) -> Version | None:
+        """Return the version that others must not be worse than: served, or the last that was.
+
+        Its digest is empty where it is the only one and cannot be read.
+        """
+        if name not in self.names():
+            return None
+        return served_last(self.versions(name), self.history(name))
 
     def add(
         self,
@@ -168,10 +176,23 @@ class Registry:
                 self._add_beside(package, before, stage=stage, by=by or By(), out=temporary / "old")
         return self.get(name, package.digest)
 
-    def promote(self, name: str, wanted: str, by: By) -> Version:
-        """Serve another version from the next study on; the one before retires."""
+    def promote(self, name: str, wanted: str, by: By, *, gate: Gate | None) -> Version:
+        """Serve another version from the next study on; the one before retires.
+
+        Without a `gate` no evidence is asked for; the history says so.
+
+        Raises
+        ------
+        Conflict
+            Nothing shows that it is not worse than what is served.
+        """
         with self._changing():
             version = found(self.versions(name), wanted, name=name)
+            evidence = OVERRIDDEN
+            if gate:
+                last = self.measure(name)
+                evidence = grounds(self.folder, name, version, served=last, gate=gate)
+            by = replace(by, evidence=evidence)
             self._set(name, version, Stage.SERVED, action="promote", by=by)
         return version
 

@@ -47,6 +47,7 @@ class Change(BaseModel):
     action: str  # found | add | promote | rollback | retire | remove
     why: str
     versions: tuple[Version, ...]
+    evidence: str = ""  # digest of the report that a promotion rests on; none: it was overridden
 
     @property
     def served(self) -> Version | None:
@@ -56,16 +57,22 @@ class Change(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class By:
-    """Who asks for a change, why and when."""
+    """Who asks for a change, why, when, and on which evidence."""
 
     who: str = ""
     why: str = ""
+    evidence: str = ""
     at: float = field(default_factory=time.time)
 
     def change(self, action: str, versions: Sequence[Version]) -> Change:
         """Return what to record."""
         return Change(
-            at=self.at, who=self.who, action=action, why=self.why, versions=tuple(versions)
+            at=self.at,
+            who=self.who,
+            action=action,
+            why=self.why,
+            versions=tuple(versions),
+            evidence=self.evidence,
         )
 
 
@@ -139,6 +146,12 @@ def staged(versions: Sequence[Version], digest: str, stage: Stage) -> tuple[Vers
         else v
         for v in versions
     )
+
+
+def served_last(versions: Sequence[Version], changes: Sequence[Change]) -> Version | None:
+    """Return what a promotion is measured against: the served version, else the last that was."""
+    ever = [change.served for change in changes if change.served]
+    return ever[-1] if ever else next((v for v in versions if v.stage is Stage.SERVED), None)
 
 
 def served_before(changes: Sequence[Change], *, name: str) -> Version:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from imaging.errors import SetupError, WetreadError
+from models.evidence import content_digest
 from models.package import Package, read_package
 from models.runtime import open_sessions
 from scripts.dataset_files import SPLITS, Case, Dataset, DatasetInvalid, load, verify
@@ -202,7 +203,8 @@ def evaluate(
         cases.append(answered(package, case, dataset, folder=folder, sessions=sessions))
         print(f"{number}/{len(wanted)} {case.id}")
     cases.sort(key=_worst_first)
-    return report_on(package, dataset, cases, split=split), cases
+    report = report_on(package, dataset, cases, split=split)
+    return report | {"digest": content_digest(report)}, cases
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from scripts.evaluation_run import Answered
 
 _SHOWN = 40
 _SIDE = 160
-_STYLE = (
+STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse}td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;"
     "text-align:left}figure{display:inline-block;margin:.5rem;vertical-align:top;width:11rem}"
@@ -32,7 +32,7 @@ def page(report: Mapping[str, Any], cases: Sequence[Answered]) -> str:
     )  # fmt: skip
     return (
         f"<!DOCTYPE html><html lang=en><meta charset=utf-8><title>Evaluation</title>"
-        f"<style>{_STYLE}</style><h1>Evaluation of {escape(report['model'])}</h1>"
+        f"<style>{STYLE}</style><h1>Evaluation of {escape(report['model'])}</h1>"
         f"<ul>{told}</ul>{figures}{_calibration(report.get('reliability', ()))}"
         f"<h2>Cases, the worst first</h2>{pictures}</html>\n"
     )

@@ -23,6 +23,7 @@ from imaging.errors import SetupError
 from serving.notify.target import Target, usable
 from serving.people.origin import is_local_name
 from serving.people.sign_in_settings import SignInSettings
+from serving.promotion import PromotionSettings
 from serving.sections import (
     AnalysisSettings,
     ArrivalSettings,
@@ -75,6 +76,7 @@ class Settings(Section):
     storage: StorageSettings = StorageSettings()
     retention: RetentionSettings = RetentionSettings()
     audit: AuditSettings = AuditSettings()
+    promotion: PromotionSettings = PromotionSettings()
     log: LogSettings = LogSettings()
     peers: tuple[KnownPeer, ...] = Field((), description="who may send, be asked, and get results")
     web_peers: tuple[KnownWebPeer, ...] = Field(

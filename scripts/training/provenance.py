@@ -24,6 +24,11 @@ class Provenance(BaseModel):
     patients: tuple[str, ...] = ()
     start: "Provenance | None" = None
 
+    def everybody(self) -> frozenset[str]:
+        """Return all whom it and the runs before it learnt from."""
+        before = self.start.everybody() if self.start else frozenset[str]()
+        return before | frozenset(self.patients)
+
 
 def note_provenance(config: TrainingConfig, folder: Path) -> Provenance:
     """Write down what a run learns from.

@@ -63,7 +63,14 @@ def _stage_commands(actions: Commands) -> None:
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument(argument, metavar="NAME" if name == "rollback" else "NAME@VERSION")
-        action.add_argument("--why", default="", help="the reason, for history and audit trail")
+        reasons = action.add_mutually_exclusive_group()
+        reasons.add_argument("--why", default="", help="the reason, for history and audit trail")
+        if name == "promote":
+            reasons.add_argument(
+                "--without-evidence",
+                metavar="REASON",
+                help="an administrator does without a report",
+            )
         action.set_defaults(run=_models_stage, action=name)
     history = actions.add_parser("history", help="show who changed which version is served")
     history.add_argument("name")
@@ -106,8 +113,11 @@ def _models_add(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _models_stage(settings: Settings, options: argparse.Namespace) -> int:
-    from serving.commands.stages import change_stage
+    from serving.commands.stages import change_stage, promote_without_evidence
 
+    overridden = vars(options).get("without_evidence")
+    if overridden is not None:
+        return promote_without_evidence(settings, options.version, why=overridden)
     return change_stage(settings, options.action, options.version, why=options.why)
 
 

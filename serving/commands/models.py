@@ -12,7 +12,14 @@ from models.registry import Registry
 from models.runtime import open_sessions
 from models.stages import By, Stage, Version, found
 from models.trial import try_out
-from serving.commands.stages import DIGEST_SHOWN, audited, named, remark, remove
+from serving.commands.stages import (
+    DIGEST_SHOWN,
+    audited,
+    change_stage,
+    named,
+    remark,
+    remove,
+)
 from serving.commands.tables import empty_table, output
 from serving.parts import Parts, account
 from serving.settings import Settings
@@ -39,7 +46,8 @@ def models(settings: Settings, action: str, argument: str) -> int:
 def add(settings: Settings, path: Path, trust: str, *, stage: Stage | None) -> int:
     """Try a package out on noise and install it; `trust` is the digest of one that may run code.
 
-    Without a `stage` the first version of a model is served, and a further one is a candidate.
+    Without a `stage` the first version of a model is served, and a further one is a candidate; to
+    be served, that one has to be promoted as any other.
     """
     parts, console = Parts(settings), output()
     registry = parts.registry
@@ -58,10 +66,12 @@ def add(settings: Settings, path: Path, trust: str, *, stage: Stage | None) -> i
         if package.is_code:
             registry.trust.add(package.digest, package.manifest.name)
         name = package.manifest.name
-        stage = stage or registry.stage_of_next(name)
-        audited(settings, f"model {name}: add {package.digest} as {stage}")
-        added = registry.add(folder, stage, By(who=account()))
+        first = Stage.CANDIDATE if stage is Stage.CANDIDATE else registry.stage_of_next(name)
+        audited(settings, f"model {name}: add {package.digest} as {first}")
+        added = registry.add(folder, first, By(who=account()))
         console.print(f"installed {named(added)}{remark(registry, added)}", highlight=False)
+    if stage is Stage.SERVED and remark(registry, added):
+        return change_stage(settings, "promote", f"{name}@{added.digest}", why="")
     return 0
 
 

@@ -6,7 +6,7 @@ from dicom_node.audit.kinds import Kind
 from imaging.errors import RequestError
 from models.package import Package
 from models.registry import Registry
-from models.stages import By, Stage, found
+from models.stages import By, Stage, Version, found
 from serving.commands.audit import told
 from serving.commands.tables import empty_table, output
 from serving.parts import Parts, account
@@ -17,26 +17,39 @@ DIGEST_SHOWN = 12
 
 def change_stage(settings: Settings, action: str, argument: str, *, why: str) -> int:
     """Carry out one change of stage; workers see it at the next study that they plan."""
-    registry, (name, wanted) = Parts(settings).registry, _split(argument)
+    registry, (name, wanted) = Parts(settings).registry, split(argument)
     if action != "rollback":
         wanted = found(registry.versions(name), wanted, name=name).digest
     registry.versions(name)
     audited(settings, " ".join(filter(None, (f"model {name}: {action}", wanted, why))))
     by = By(who=account(), why=why)
     if action == "promote":
-        version = registry.promote(name, wanted, by)
+        version = registry.promote(name, wanted, by, gate=settings.promotion.gate(name))
     elif action == "rollback":
         version = registry.rollback(name, by)
     else:
         version = registry.retire(name, wanted, by)
-    text = f"{name} {version.version} ({version.digest[:DIGEST_SHOWN]}) is "
-    output().print(text + (Stage.RETIRED if action == "retire" else Stage.SERVED), highlight=False)
+    stage = Stage.RETIRED if action == "retire" else Stage.SERVED
+    output().print(_now(name, version, stage), highlight=False)
+    return 0
+
+
+def promote_without_evidence(settings: Settings, argument: str, *, why: str) -> int:
+    """Serve a version on an administrator's word; history and audit trail keep the reason."""
+    registry, (name, wanted) = Parts(settings).registry, split(argument)
+    if not why.strip():
+        msg = "--without-evidence needs a reason"
+        raise RequestError(msg)
+    wanted = found(registry.versions(name), wanted, name=name).digest
+    audited(settings, f"model {name}: promote {wanted} without evidence: {why}")
+    version = registry.promote(name, wanted, By(who=account(), why=why), gate=None)
+    output().print(_now(name, version, Stage.SERVED), highlight=False)
     return 0
 
 
 def remove(settings: Settings, argument: str) -> None:
     """Delete a model, or one version of it that is not served."""
-    registry, (name, wanted) = Parts(settings).registry, _split(argument)
+    registry, (name, wanted) = Parts(settings).registry, split(argument)
     registry.versions(name)
     audited(settings, " ".join(filter(None, (f"model {name}: remove", wanted))))
     if wanted:
@@ -47,12 +60,13 @@ def remove(settings: Settings, argument: str) -> None:
 
 def history(settings: Settings, name: str) -> int:
     """Print every change of the versions of a model, oldest first."""
-    table = empty_table("time", "who", "what", "served afterwards", "why")
+    table = empty_table("time", "who", "what", "served afterwards", "evidence", "why")
     for change in Parts(settings).registry.history(name):
         at = datetime.fromtimestamp(change.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         served = change.served
         after = f"{served.version} ({served.digest[:DIGEST_SHOWN]})" if served else "none"
-        table.add_row(at, change.who, change.action, after, change.why)
+        evidence = change.evidence[:DIGEST_SHOWN]
+        table.add_row(at, change.who, change.action, after, evidence, change.why)
     output().print(table)
     return 0
 
@@ -64,6 +78,10 @@ def audited(settings: Settings, about: str) -> None:
     """
     if settings.database_url or (settings.data_folder / "wetread.sqlite").exists():
         told(Parts(settings), Kind.MODEL_CHANGED, about=about)
+
+
+def _now(name: str, version: Version, stage: Stage) -> str:
+    return f"{name} {version.version} ({version.digest[:DIGEST_SHOWN]}) is {stage}"
 
 
 def named(package: Package) -> str:
@@ -81,7 +99,8 @@ def remark(registry: Registry, package: Package) -> str:
     return f" as {version.stage}; wetread models promote {name}@{version.digest[:DIGEST_SHOWN]}"
 
 
-def _split(argument: str) -> tuple[str, str]:
+def split(argument: str) -> tuple[str, str]:
+    """Return name and version of NAME@VERSION."""
     name, _, wanted = argument.partition("@")
     if not name:
         msg = f"{argument!r} names no model"

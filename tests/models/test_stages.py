@@ -66,9 +66,9 @@ def test_a_candidate_lies_beside_the_served_version(shelf):
 
 def test_promoting_and_going_back(shelf):
     second, third = shelf.add("1.1"), shelf.add("1.2")
-    shelf.registry.promote(NAME, "1.1", BY)
+    shelf.registry.promote(NAME, "1.1", BY, gate=None)
     assert shelf.stages == {"1.0": "retired", "1.1": "served", "1.2": "candidate"}
-    shelf.registry.promote(NAME, third.digest[:8], BY)
+    shelf.registry.promote(NAME, third.digest[:8], BY, gate=None)
     assert shelf.served == "1.2"
     assert shelf.registry.rollback(NAME, BY).digest == second.digest
     assert shelf.served == "1.1"
@@ -102,16 +102,16 @@ def test_a_first_version_can_be_a_candidate(tmp_path):
 def test_what_cannot_be_promoted_leaves_all_as_it_was(shelf):
     candidate = shelf.add("1.1")
     with pytest.raises(Conflict, match="is served already"):
-        shelf.registry.promote(NAME, "1.0", BY)
+        shelf.registry.promote(NAME, "1.0", BY, gate=None)
     for wanted in ("", "9.9"):
         with pytest.raises(NotFound, match="there is no version"):
-            shelf.registry.promote(NAME, wanted, BY)
+            shelf.registry.promote(NAME, wanted, BY, gate=None)
     (candidate.folder / "note.txt").write_text("changed after it was added")
     with pytest.raises(PackageInvalid, match="have changed"):
-        shelf.registry.promote(NAME, "1.1", BY)
+        shelf.registry.promote(NAME, "1.1", BY, gate=None)
     assert shelf.served == "1.0"
     shelf.add("1.1")  # mends it
-    shelf.registry.promote(NAME, "1.1", BY)
+    shelf.registry.promote(NAME, "1.1", BY, gate=None)
     assert shelf.served == "1.1"
 
 
@@ -120,8 +120,8 @@ def test_two_versions_of_one_number_are_told_apart_by_digest(shelf):
     (source / "note.txt").write_text("other content")
     other = shelf.registry.add(source, Stage.CANDIDATE, BY)
     with pytest.raises(Conflict, match="by its digest"):
-        shelf.registry.promote(NAME, "1.0", BY)
-    shelf.registry.promote(NAME, other.digest[:12], BY)
+        shelf.registry.promote(NAME, "1.0", BY, gate=None)
+    shelf.registry.promote(NAME, other.digest[:12], BY, gate=None)
     assert shelf.registry.get(NAME).digest == other.digest
 
 
@@ -129,12 +129,12 @@ def test_a_line_cut_short_by_a_kill_does_not_count(shelf):
     shelf.add("1.1")
     path = shelf.registry.folder / f"{NAME}.history"
     whole = path.read_bytes()
-    shelf.registry.promote(NAME, "1.1", BY)
+    shelf.registry.promote(NAME, "1.1", BY, gate=None)
     line = path.read_bytes()[len(whole) :]
     for kept in (1, len(line) // 2, len(line) - 1):
         path.write_bytes(whole + line[:kept])
         assert shelf.served == "1.0"
-    shelf.registry.promote(NAME, "1.1", BY)
+    shelf.registry.promote(NAME, "1.1", BY, gate=None)
     assert path.read_bytes() == whole + line
     assert shelf.served == "1.1"
 
@@ -154,7 +154,7 @@ def test_versions_are_removed_but_the_served_one(shelf):
 def _promote_and_go_back(folder, times):
     registry = Registry(folder)
     for _ in range(times):
-        registry.promote(NAME, "1.1", BY)
+        registry.promote(NAME, "1.1", BY, gate=None)
         registry.rollback(NAME, BY)
 
 

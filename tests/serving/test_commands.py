@@ -358,20 +358,21 @@ def test_versions_are_added_promoted_and_rolled_back(wetread, tmp_path: Path, pa
     assert "candidate" in wetread("models", "list")[1]
     assert 'version = "1.0"' in wetread("models", "show", MODEL)[1]
     wetread("status")  # from here on there is an audit trail
-    code, said, _ = wetread("models", "promote", f"{MODEL}@1.1", "--why", "fewer misses")
+    assert wetread("models", "promote", f"{MODEL}@1.1")[0] == 1  # nothing shows that it is better
+    code, said, _ = wetread("models", "promote", f"{MODEL}@1.1", "--without-evidence", "a test")
     assert (code, said.endswith(" is served\n")) == (0, True)
     assert 'version = "1.1"' in wetread("models", "show", MODEL)[1]
     assert 'version = "1.0"' in wetread("models", "show", f"{MODEL}@1.0")[1]
-    assert "fewer misses" in wetread("models", "history", MODEL)[1]
-    assert wetread("models", "rollback", MODEL)[0] == 0
+    assert "a test" in wetread("models", "history", MODEL)[1]
+    assert wetread("models", "rollback", MODEL, "--why", "more misses")[0] == 0
     assert 'version = "1.0"' in wetread("models", "show", MODEL)[1]
     assert wetread("models", "retire", f"{MODEL}@1.1")[0] == 1  # a rollback retired it
     assert wetread("models", "remove", f"{MODEL}@1.0")[0] == 1  # it is served
     assert wetread("models", "remove", f"{MODEL}@1.1")[0] == 0
     trail = wetread("audit", "export")[1]
-    assert trail.count("110131") == 5  # also what was asked for and refused
-    assert "promote" in trail
-    assert "fewer misses" in trail
+    assert trail.count("110131") == 6  # also what was asked for and refused
+    assert "without evidence: a test" in trail
+    assert "more misses" in trail
 
 
 def test_a_broken_package_is_not_added(wetread, tmp_path: Path, package: Path):
