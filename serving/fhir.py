@@ -1,7 +1,7 @@
 """A study's findings as FHIR R4 (4.0.1): DiagnosticReport, Observations and ImagingStudy.
 
-A collection Bundle of plain JSON values. Findings are preliminary until a reader accepted or
-corrected all of them; what a reader rejected is `entered-in-error`.
+Plain JSON values. Findings are preliminary until a reader accepted or corrected all of them; what a
+reader rejected is `entered-in-error`.
 """
 
 import uuid
@@ -26,6 +26,9 @@ _SYSTEMS = {
 _REPORT = CodeRecord(value="18748-4", scheme="LN", meaning="Diagnostic imaging study")
 _PROBABILITY = CodeRecord(value="C90397", scheme="NCIt", meaning="Probability")
 _SEXES = {"M": "male", "F": "female", "O": "other"}
+_ACCESSION = {
+    "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN"}]
+}
 _NOTE = "AI result, research use only"
 
 
@@ -37,19 +40,44 @@ def bundle(
     assessed: Mapping[str, AssessmentRecord],
     issued: float | None,
 ) -> Json:
-    """Return the Bundle; `assessed` are the assessments that hold, by tracking UID.
+    """Return the Bundle of a study's resources."""
+    made = resources(study, series, findings, assessed=assessed, issued=issued)
+    return {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"fullUrl": f"urn:uuid:{r['id']}", "resource": r} for r in made],
+    }
+
+
+def resources(
+    study: StudyRow,
+    series: Sequence[SeriesView],
+    findings: Sequence[FindingRecord],
+    *,
+    assessed: Mapping[str, AssessmentRecord],
+    issued: float | None,
+) -> list[Json]:
+    """Return the report first, then what it refers to; `assessed` hold, by tracking UID.
 
     Identifiers derive from UIDs, so the same content gives the same resources.
     """
     patient, imaging = _patient(study), _imaging_study(study, series)
     observations = [_observation(f, study, assessed.get(f.tracking_uid)) for f in findings]
     report = _report(study, observations, issued, findings=findings, assessed=assessed)
-    resources = [report, patient, imaging, *observations]
-    return {
-        "resourceType": "Bundle",
-        "type": "collection",
-        "entry": [{"fullUrl": f"urn:uuid:{r['id']}", "resource": r} for r in resources],
-    }
+    return [report, patient, imaging, *observations]
+
+
+def report_status(
+    findings: Sequence[FindingRecord], assessed: Mapping[str, AssessmentRecord]
+) -> str:
+    """Return the status of a report: preliminary until a reader has judged all that was found.
+
+    Withdrawn when a reader rejected all of it: without findings it would say that nothing is there.
+    """
+    statuses = {_status(assessed.get(finding.tracking_uid)) for finding in findings}
+    if not statuses or "preliminary" in statuses:
+        return "preliminary"
+    return "entered-in-error" if statuses == {"entered-in-error"} else "final"
 
 
 def _report(
@@ -60,12 +88,13 @@ def _report(
     findings: Sequence[FindingRecord],
     assessed: Mapping[str, AssessmentRecord],
 ) -> Json:
-    verdicts = [record.verdict for record in assessed.values()]
-    settled = bool(findings) and len(verdicts) == len(findings)
+    # Not the id: a server may replace that wherever it stands in a bundle by an id of its own.
+    known_as = f"urn:uuid:{_id('report identifier', study.study_uid)}"
     report: Json = {
         "resourceType": "DiagnosticReport",
         "id": _id("report", study.study_uid),
-        "status": "final" if settled else "preliminary",
+        "identifier": [{"system": "urn:ietf:rfc:3986", "value": known_as}],
+        "status": report_status(findings, assessed),
         "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074",
                                   "code": "RAD", "display": "Radiology"}]}],
         "code": _concept(_REPORT),
@@ -74,6 +103,9 @@ def _report(
         "result": [{"reference": f"urn:uuid:{o['id']}"} for o in observations],
         "conclusion": "\n".join([*_statements(findings, assessed), f"{_NOTE}."]),
     }  # fmt: skip
+    if study.accession_number:
+        order = {"type": _ACCESSION, "value": study.accession_number}
+        report["basedOn"] = [{"type": "ServiceRequest", "identifier": order}]
     if started := _day(study.study_date):
         report["effectiveDateTime"] = started
     if issued is not None:

@@ -122,6 +122,17 @@ class Messages(Rows):
             body: bytes | None = db.execute(select(messages.c.body).where(*where)).scalar()
         return body
 
+    def told_before(self, message: Message) -> tuple[bytes, ...]:
+        """Return what was composed for the same target about the same study before, in order."""
+        where = self._where(messages, study_uid=message.study_uid, target=message.target)
+        query = (
+            select(messages.c.body)
+            .where(*where, messages.c.seq < message.seq, messages.c.body.is_not(None))
+            .order_by(messages.c.seq)
+        )
+        with self._engine.connect() as db:
+            return tuple(db.execute(query).scalars())
+
     def keep(self, message: Message, body: bytes) -> None:
         """Store what is sent, before it is: each attempt sends the same."""
         self._change(message, body=body)

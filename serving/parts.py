@@ -91,7 +91,7 @@ class Parts:
         return Teller(
             self.settings.notify,
             self.messages,
-            Stories(self.index, self.journal, self.assessments),
+            Stories(self.index, self.journal, self.assessments, messages=self.messages),
             limits=self.settings.delivery,
             slots=self.slots,
         )

@@ -244,7 +244,7 @@ def _complete(peer: Peer, node: TlsSettings, folder: Path) -> Peer:
 
 
 def _beside(target: Target, folder: Path) -> Target:
-    files = {name: getattr(target, name) for name in ("ca_file", "secret_file")}
+    files = {name: getattr(target, name) for name in ("ca_file", "secret_file", "key_file")}
     return replace(
         target, **{name: file and folder / file.expanduser() for name, file in files.items()}
     )

@@ -1,32 +1,43 @@
 """What there is to tell of a study: gathered once, before the first attempt."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dicom_node.index import Index
 from dicom_node.records import StudyRow
 from serving.assessments import AssessmentRecord, Assessments
 from serving.journal import Journal
-from serving.messages import Message
+from serving.messages import Message, Messages
 from serving.records import FindingRecord, Workitem
+from serving.study_view import SeriesView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """A message, and all that it may say; `assessed` are the verdicts that hold."""
+    """A message, and all that it may say; `assessed` are the verdicts that hold.
+
+    `findings` are of the analysis that it is about; `standing` of the newest that ended and found
+    something. `earlier` is what the target was to be told of the study before, in order.
+    """
 
     message: Message
     study: StudyRow
+    series: tuple[SeriesView, ...]
     workitem: Workitem | None
     findings: tuple[FindingRecord, ...]
+    standing: tuple[FindingRecord, ...]
     assessed: Mapping[str, AssessmentRecord]
+    earlier: tuple[bytes, ...]
 
 
 class Stories:
     """Gathers stories; reads only."""
 
-    def __init__(self, index: Index, journal: Journal, assessments: Assessments) -> None:
-        self._index, self._journal, self._assessments = index, journal, assessments
+    def __init__(
+        self, index: Index, journal: Journal, assessments: Assessments, *, messages: Messages
+    ) -> None:
+        self._index, self._journal = index, journal
+        self._assessments, self._messages = assessments, messages
 
     def of(self, message: Message) -> Story:
         """Return the story of a message; `NotFound` when its study is not here."""
@@ -35,7 +46,21 @@ class Stories:
         return Story(
             message=message,
             study=self._index.study(uid),
+            series=tuple(map(SeriesView.model_validate, self._index.series_of(uid))),
             workitem=self._journal.workitem(message.workitem_uid),
-            findings=tuple(f for f in findings if f.workitem_uid == message.workitem_uid),
+            findings=_of(message.workitem_uid, findings),
+            standing=self._standing(uid, findings),
             assessed=self._assessments.holding(uid),
+            earlier=self._messages.told_before(message),
         )
+
+    def _standing(
+        self, study_uid: str, findings: Sequence[FindingRecord]
+    ) -> tuple[FindingRecord, ...]:
+        ended = (w for w in self._journal.workitems(study_uid=study_uid) if not w.is_open)
+        found = (_of(item.workitem_uid, findings) for item in ended)
+        return next(filter(None, found), ())
+
+
+def _of(workitem_uid: str, findings: Sequence[FindingRecord]) -> tuple[FindingRecord, ...]:
+    return tuple(f for f in findings if f.workitem_uid == workitem_uid)

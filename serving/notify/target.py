@@ -23,7 +23,7 @@ class Target:
     """A configured receiver; with a `secret_file` the secret may be changed while we run."""
 
     name: str
-    kind: Literal["webhook", "hl7"]
+    kind: Literal["webhook", "hl7", "fhir"]
     url: str = ""
     host: str = ""
     port: int = 0
@@ -34,6 +34,12 @@ class Target:
     ca_file: Path | None = None
     events: tuple[MessageEvent, ...] = _EVENTS
     accession: bool = False
+    patient_system: str = ""
+    token_url: str = ""
+    client_id: str = ""
+    scope: str = ""
+    key_file: Path | None = None
+    key_id: str = ""
     sending_application: str = "WETREAD"
     sending_facility: str = ""
     receiving_application: str = ""
@@ -67,11 +73,14 @@ class Target:
         try:
             if self.kind == "webhook":
                 self.key()
+            self.current_secret()
+            if self.key_file:
+                self.key_file.read_bytes()
             ssl.create_default_context(cafile=self.ca_file)
         except SetupError as error:
             return str(error)
         except (OSError, ssl.SSLError) as error:
-            return f"ca_file {self.ca_file}: {error}"
+            return f"ca_file or key_file: {error}"
         return ""
 
     def key(self) -> bytes:
@@ -109,21 +118,38 @@ def usable(target: Target) -> Target:
             msg = f"{target.name} needs a host, and a port from 1 to {_LARGEST_PORT}"
             raise ValueError(msg)
         return target
-    _check_url(target)
-    if not (target.secret or target.secret_file or target.secret_variable):
+    _check_url(target.url)
+    has_secret = bool(target.secret or target.secret_file or target.secret_variable)
+    if target.kind == "webhook" and not has_secret:
         msg = f"{target.name} needs a secret, in secret_file or secret_variable"
         raise ValueError(msg)
+    if target.kind == "fhir":
+        _check_fhir(target, has_secret=has_secret)
     return target
 
 
-def _check_url(target: Target) -> None:
-    parts = urlsplit(target.url)
+def _check_fhir(target: Target, *, has_secret: bool) -> None:
+    if not target.patient_system:
+        msg = f"{target.name} needs patient_system: the system of patient IDs on that server"
+        raise ValueError(msg)
+    if target.token_url:
+        _check_url(target.token_url)
+        if not target.client_id or has_secret == bool(target.key_file):
+            msg = f"{target.name}: token_url needs client_id, and a secret or key_file"
+            raise ValueError(msg)
+    elif target.key_file or target.client_id:
+        msg = f"{target.name}: client_id and key_file need token_url"
+        raise ValueError(msg)
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"url {target.url!r} is not that of a web service"
+        msg = f"url {url!r} is not that of a web service"
         raise ValueError(msg)
     if parts.username or parts.password or parts.fragment:
         msg = "url holds a secret or fragment; a secret belongs into secret_file"
         raise ValueError(msg)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        msg = f"url {target.url} would carry findings in the clear; use https"
+        msg = f"url {url} would carry findings or secrets in the clear; use https"
         raise ValueError(msg)

@@ -85,17 +85,25 @@ class Teller:
         return 0.0
 
     def _attempt(self, target: Target, message: Message) -> Told:
+        body = self._body(target, message)
+        if isinstance(body, Told):
+            return body
+        return kinds.send(target, message, body, timeouts=self._timeouts)
+
+    def _body(self, target: Target, message: Message) -> bytes | Told:
+        """Return what is sent, stored before it is; or why there is nothing to send."""
         try:
-            body = self._messages.body(message)
-            if body is None:
-                body = kinds.composed(self._stories.of(message), target)
-                self._messages.keep(message, body)
+            if (kept := self._messages.body(message)) is not None:
+                return kept
+            body = kinds.composed(self._stories.of(message), target)
         except NotFound:
             return Told(verdict="refused", words="the study is not here any more")
         except (ValueError, TypeError, LookupError) as error:  # none of it holds up the others
             why = f"{type(error).__name__}, which is a fault of Wetread"
             return Told(verdict="waiting", answer="not composed", words=why)
-        return kinds.send(target, message, body, timeouts=self._timeouts)
+        if isinstance(body, bytes):
+            self._messages.keep(message, body)
+        return body
 
     def _note(self, message: Message, told: Told) -> None:
         log = _log.info if told.verdict == "delivered" else _log.warning

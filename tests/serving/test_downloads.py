@@ -59,7 +59,7 @@ def test_findings_become_observations_of_a_report(web: Web):
     ("verdict", "status", "report"),
     [
         ({"verdict": "accepted"}, "final", "final"),
-        ({"verdict": "rejected", "reason": "NOT_PRESENT"}, "entered-in-error", "final"),
+        ({"verdict": "rejected", "reason": "NOT_PRESENT"}, *["entered-in-error"] * 2),
     ],
 )
 def test_what_a_reader_said_is_in_the_status(web: Web, verdict, status, report):
@@ -70,6 +70,15 @@ def test_what_a_reader_said_is_in_the_status(web: Web, verdict, status, report):
     assert found["DiagnosticReport"][0]["status"] == report
     told = "Tissue volume" in found["DiagnosticReport"][0]["conclusion"]
     assert told == (status == "final")
+
+
+def test_a_verdict_on_what_was_replaced_makes_no_report_final(web: Web):
+    study = study_of(web.bench)
+    judge(web.bench, study, verdict="accepted")
+    uids = {"StudyInstanceUID": study, "SeriesInstanceUID": "1.2.3.7"}
+    web.bench.receive(mr((7, 16, 16), **uids))
+    web.bench.run(web.bench.ticket(study))
+    assert resources(web, study)["DiagnosticReport"][0]["status"] == "preliminary"
 
 
 def test_a_corrected_value_takes_the_place_of_the_models(web: Web):
