@@ -13,8 +13,9 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.part10 import encoded_of
 from scripts.chaos_senders import Ledger
-from scripts.chaos_site import OURS, Site
+from scripts.chaos_site import LISTENER, OURS, Site
 from scripts.chaos_studies import ChaosStudy
+from serving.messages import Message
 from serving.parts import Parts
 from serving.records import Result
 
@@ -57,17 +58,21 @@ def audited(site: Site, ledger: Ledger) -> Audit:
         auditor.instances(audit, study)
         auditor.work(audit, study)
         auditor.results(audit, study)
+        auditor.messages(audit, study)
+    known = {message.message_id for message in site.parts.messages.listed(target=LISTENER)}
+    audit.double += [f"message {uid} is not known" for uid in site.listener.got.keys() - known]
     return audit
 
 
 def open_work(parts: Parts) -> dict[str, int]:
-    """Return what is still to be done: studies that arrive, workitems, deliveries."""
+    """Return what is still to be done: studies that arrive, workitems, deliveries, messages."""
     counts = parts.journal.counts()
     waiting = ("SCHEDULED", "IN PROGRESS"), ("waiting", "delivered", "held")
     return {
         "studies": len(parts.index.receiving_studies()),
         "workitems": sum(counts.get(("workitems", state), 0) for state in waiting[0]),
         "deliveries": sum(counts.get(("deliveries", state), 0) for state in waiting[1]),
+        "messages": counts.get(("messages", "waiting"), 0),
     }
 
 
@@ -76,6 +81,7 @@ class _Auditor:
 
     def __init__(self, site: Site, ledger: Ledger) -> None:
         self._pacs, self._parts, self._ledger = site.pacs, site.parts, ledger
+        self._got = site.listener.got
 
     def instances(self, audit: Audit, study: ChaosStudy) -> None:
         """Compare what is kept with what was sent and acknowledged, byte by byte."""
@@ -116,6 +122,29 @@ class _Auditor:
         files = self._pacs.files(study.study_uid, without=sources)
         audit.counts["results in the PACS"] += len(files)
         _current(audit, study, [dcmread(BytesIO(file)) for file in files])
+
+    def messages(self, audit: Audit, study: ChaosStudy) -> None:
+        """Look whether each analysis was told once, in the same bytes however often it came."""
+        known = self._parts.messages.listed(study_uid=study.study_uid, target=LISTENER)
+        planned = Counter(message.workitem_uid for message in known)
+        for item in self._parts.journal.workitems(study_uid=study.study_uid):
+            number = planned[item.workitem_uid]
+            if number != 1:
+                text = f"workitem {item.workitem_uid}: {number} messages"
+                (audit.double if number else audit.lost).append(text)
+        for place, message in enumerate(known):  # newest first; it alone must have arrived
+            self._message(audit, message, may_be_replaced=place > 0)
+
+    def _message(self, audit: Audit, message: Message, *, may_be_replaced: bool) -> None:
+        copies = self._got.get(message.message_id, [])
+        audit.counts["messages"] += 1
+        audit.counts["messages that came again"] += len(copies) > 1
+        replaced = may_be_replaced and message.state == "superseded"
+        if not (replaced or (message.state == "delivered" and copies)):
+            text = f"message {message.message_id} is {message.state} and came {len(copies)} times"
+            audit.lost.append(text)
+        if set(copies) - {self._parts.messages.body(message)}:
+            audit.double.append(f"message {message.message_id} came in other bytes")
 
     def _replaced(
         self, study_uid: str, known: Sequence[Result], there: frozenset[str]

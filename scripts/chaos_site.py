@@ -1,5 +1,6 @@
 """The site of the chaos run: a PACS, a database server perhaps, and Wetread's processes."""
 
+import base64
 import json
 import os
 import select
@@ -15,6 +16,7 @@ from pathlib import Path
 from imaging.errors import SetupError
 from imaging.identity import AETitle
 from models.registry import Registry
+from scripts.chaos_listener import Listener
 from scripts.chaos_studies import write_package
 from scripts.loopback import HOST, answers, free_port
 from scripts.orthanc import Orthanc, program
@@ -25,6 +27,7 @@ from serving.settings import Settings, load
 
 OURS = AETitle("WETREAD")
 WORKERS = ("worker-0", "worker-1")
+LISTENER = "listener"
 _PROCESSES = ("node", "web", *WORKERS)
 _READY_S = 120.0
 _RESTART_S = 1.0
@@ -51,6 +54,11 @@ host = "127.0.0.1"
 port = {pacs_port}
 query = true
 deliver = true
+[[notify]]
+name = "{listener}"
+kind = "webhook"
+url = "http://127.0.0.1:{listener_port}/"
+secret = "whsec_{secret}"
 """
 
 
@@ -85,6 +93,7 @@ class Site:
             forward_port=self.port,
             senders=senders,
         )
+        self.listener = Listener()
         self._database = Postgres(folder / "postgresql") if postgresql else None
         self._write_settings()
         Registry(self.settings.models_folder).add(write_package(folder / "package"))
@@ -173,6 +182,7 @@ class Site:
         for process in self._running.values():
             if process is not None:
                 process.wait(10.0)
+        self.listener.stop()
         self._nursery.kill()
         self._nursery.wait()
         if self._pacs_runs:
@@ -192,6 +202,9 @@ class Site:
             web_port=self.web_port,
             pacs=Orthanc.ae_title,
             pacs_port=self._plan.dicom_port,
+            listener=LISTENER,
+            listener_port=self.listener.port,
+            secret=base64.b64encode(bytes(32)).decode(),
         )
         self._file.write_text(text, encoding="utf-8")
 

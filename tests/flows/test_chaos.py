@@ -30,3 +30,4 @@ def test_whatever_is_killed_nothing_is_lost_double_or_stale(tmp_path: Path):
     assert found["counts"]["studies"] >= 2
     assert found["counts"]["acknowledged instances"] >= 2 * 8
     assert found["counts"]["results in the PACS"] >= 2 * 3
+    assert found["counts"]["messages"] >= 2

@@ -9,8 +9,17 @@ import pytest
 
 from tests.orthanc_peer import orthanc, orthanc_http, orthanc_process, orthanc_web, our_port
 from tests.serving.bench import Bench, mr, peer
+from tests.serving.fhir_peer import fhir_process, fhir_server
 
-__all__ = ["orthanc", "orthanc_http", "orthanc_process", "orthanc_web", "our_port"]
+__all__ = [
+    "fhir_process",
+    "fhir_server",
+    "orthanc",
+    "orthanc_http",
+    "orthanc_process",
+    "orthanc_web",
+    "our_port",
+]
 
 
 @pytest.fixture

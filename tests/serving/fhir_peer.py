@@ -73,7 +73,7 @@ def fhir_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServe
 
 
 @pytest.fixture
-def server(fhir_process: FhirServer) -> FhirServer:
+def fhir_server(fhir_process: FhirServer) -> FhirServer:
     """A FHIR server without resources."""
     fhir_process.clear()
     return fhir_process

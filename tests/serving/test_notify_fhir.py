@@ -25,10 +25,9 @@ from serving.notify.target import Target
 from serving.settings import Settings, load
 from serving.worker import build_writer
 from tests.serving.bench import Bench, mr
-from tests.serving.fhir_peer import FhirServer, fhir_process, resources, server
+from tests.serving.fhir_peer import FhirServer, resources
 from tests.serving.receivers import Web, serving, web
 
-__all__ = ["fhir_process", "server"]
 QUICK = {"first_retry_s": 2.0, "longest_retry_s": 60.0, "connect_s": 2.0, "reply_s": 30.0}
 SYSTEM = "urn:oid:1.2.36.146.595.217.0.1"
 TAKEN = json.dumps(
@@ -106,12 +105,15 @@ def again(bench: Bench, study: str) -> None:
     bench.run(bench.ticket(study))
 
 
-def test_a_server_has_report_findings_study_and_patient(told, server: FhirServer):
-    bench, study = told(server.url)
+def test_a_server_has_report_findings_study_and_patient(told, fhir_server: FhirServer):
+    bench, study = told(fhir_server.url)
     assert tell(bench) == 0
     assert (newest(bench).state, newest(bench).answer) == ("delivered", "HTTP 200")
-    (patient,), (imaging,) = server.kept("Patient"), server.kept("ImagingStudy")
-    (observation,), (report,) = server.kept("Observation"), server.kept("DiagnosticReport")
+    (patient,), (imaging,) = fhir_server.kept("Patient"), fhir_server.kept("ImagingStudy")
+    (observation,), (report,) = (
+        fhir_server.kept("Observation"),
+        fhir_server.kept("DiagnosticReport"),
+    )
     row, (finding,) = bench.index.study(study), bench.journal.findings(study)
     assert patient["identifier"] == [{"system": SYSTEM, "value": row.patient_id}]
     assert imaging["identifier"][0]["value"] == f"urn:oid:{study}"
@@ -139,37 +141,37 @@ def test_what_is_sent_is_a_valid_transaction_without_ids_of_ours(told_of):
     assert requests["DiagnosticReport"]["method"] == "PUT"
 
 
-def test_a_transaction_may_come_any_number_of_times(told, server: FhirServer):
-    bench, _ = told(server.url)
+def test_a_transaction_may_come_any_number_of_times(told, fhir_server: FhirServer):
+    bench, _ = told(fhir_server.url)
     tell(bench)
     for _ in range(3):
-        assert server.post(bench.parts.messages.body(newest(bench))).is_success
+        assert fhir_server.post(bench.parts.messages.body(newest(bench))).is_success
         once = dict.fromkeys(("Patient", "ImagingStudy", "Observation", "DiagnosticReport"), 1)
-        assert server.counts() == once
+        assert fhir_server.counts() == once
 
 
-def test_a_patient_and_a_study_that_are_there_are_used_as_they_are(told, server: FhirServer):
+def test_a_patient_and_a_study_that_are_there_are_used_as_they_are(told, fhir_server: FhirServer):
     identifier = [{"system": SYSTEM, "value": "P1"}, {"system": "urn:oid:9", "value": "9"}]
     known = {"resourceType": "Patient", "identifier": identifier, "birthDate": "1950-01-01"}
-    there = server.put(known)
-    server.put({"resourceType": "Patient", "identifier": [{"system": "urn:x", "value": "P1"}]})
-    bench, _ = told(server.url)
+    there = fhir_server.put(known)
+    fhir_server.put({"resourceType": "Patient", "identifier": [{"system": "urn:x", "value": "P1"}]})
+    bench, _ = told(fhir_server.url)
     tell(bench)
-    (report,) = server.kept("DiagnosticReport")
+    (report,) = fhir_server.kept("DiagnosticReport")
     assert report["subject"]["reference"] == f"Patient/{there['id']}"
-    (kept,) = server.kept("Patient", f"{SYSTEM}|P1")
+    (kept,) = fhir_server.kept("Patient", f"{SYSTEM}|P1")
     assert (kept["birthDate"], kept["identifier"]) == ("1950-01-01", identifier)
 
 
-def test_two_patients_of_one_number_are_refused_and_shown(told, server: FhirServer, capsys):
+def test_two_patients_of_one_number_are_refused_and_shown(told, fhir_server: FhirServer, capsys):
     known = {"resourceType": "Patient", "identifier": [{"system": SYSTEM, "value": "P1"}]}
     for _ in range(2):
-        server.put(known)
-    bench, _ = told(server.url)
+        fhir_server.put(known)
+    bench, _ = told(fhir_server.url)
     tell(bench)
     assert newest(bench).state == "refused"
     assert newest(bench).words
-    assert not server.kept("DiagnosticReport")
+    assert not fhir_server.kept("DiagnosticReport")
     print_status(bench.settings)
     assert newest(bench).answer in capsys.readouterr().out
 
@@ -182,18 +184,20 @@ def test_two_patients_of_one_number_are_refused_and_shown(told, server: FhirServ
         ([{"verdict": "accepted"}, {"verdict": "accepted", "comment": "yes"}], "final", "amended"),
     ],
 )
-def test_what_readers_say_is_in_the_status(told, server: FhirServer, verdicts, observation, report):
-    bench, study = told(server.url)
+def test_what_readers_say_is_in_the_status(
+    told, fhir_server: FhirServer, verdicts, observation, report
+):
+    bench, study = told(fhir_server.url)
     tell(bench)
     for verdict in verdicts:
         judge(bench, study, **verdict)
         tell(bench)
-    assert [r["status"] for r in server.kept("Observation")] == [observation]
-    assert [r["status"] for r in server.kept("DiagnosticReport")] == [report]
+    assert [r["status"] for r in fhir_server.kept("Observation")] == [observation]
+    assert [r["status"] for r in fhir_server.kept("DiagnosticReport")] == [report]
 
 
-def test_a_correction_after_the_final_report_says_so(told, server: FhirServer):
-    bench, study = told(server.url)
+def test_a_correction_after_the_final_report_says_so(told, fhir_server: FhirServer):
+    bench, study = told(fhir_server.url)
     judge(bench, study, verdict="accepted")
     tell(bench)
     (finding,) = bench.journal.findings(study)
@@ -201,26 +205,29 @@ def test_a_correction_after_the_final_report_says_so(told, server: FhirServer):
     uids = [finding.tracking_uid]
     judge(bench, study, verdict="corrected", tracking_uids=uids, measured=measured)
     tell(bench)
-    (observation,), (report,) = server.kept("Observation"), server.kept("DiagnosticReport")
+    (observation,), (report,) = (
+        fhir_server.kept("Observation"),
+        fhir_server.kept("DiagnosticReport"),
+    )
     assert observation["status"] == report["status"] == "corrected"
     assert observation["component"][0]["valueQuantity"]["value"] == 2.5
 
 
-def test_what_a_later_analysis_replaced_is_withdrawn(told, server: FhirServer):
-    bench, study = told(server.url)
+def test_what_a_later_analysis_replaced_is_withdrawn(told, fhir_server: FhirServer):
+    bench, study = told(fhir_server.url)
     (old,) = bench.journal.findings(study)
     tell(bench)
     again(bench, study)
     (new,) = bench.journal.current_findings(study)
     assert new.tracking_uid != old.tracking_uid
     tell(bench)
-    statuses = {r["identifier"][0]["value"]: r["status"] for r in server.kept("Observation")}
+    statuses = {r["identifier"][0]["value"]: r["status"] for r in fhir_server.kept("Observation")}
     assert statuses == {
         f"urn:oid:{old.tracking_uid}": "entered-in-error",
         f"urn:oid:{new.tracking_uid}": "preliminary",
     }
-    (report,) = server.kept("DiagnosticReport")
-    (standing,) = server.kept("Observation", f"urn:dicom:uid|urn:oid:{new.tracking_uid}")
+    (report,) = fhir_server.kept("DiagnosticReport")
+    (standing,) = fhir_server.kept("Observation", f"urn:dicom:uid|urn:oid:{new.tracking_uid}")
     assert report["result"] == [{"reference": f"Observation/{standing['id']}"}]
 
 
@@ -235,39 +242,39 @@ def test_what_is_withdrawn_stays_so_though_a_message_between_was_lost(told):
     assert [r["status"] for r in sent(bench)["DiagnosticReport"]] == ["preliminary"]
 
 
-def test_a_target_may_have_been_of_another_kind(told, server: FhirServer):
-    bench, study = told(server.url)
+def test_a_target_may_have_been_of_another_kind(told, fhir_server: FhirServer):
+    bench, study = told(fhir_server.url)
     for body in (b"MSH|^~\\&|", b'{"type": "study.completed"}'):
         bench.parts.messages.keep(newest(bench), body)
         judge(bench, study, verdict="accepted")
     tell(bench)
-    assert [r["status"] for r in server.kept("DiagnosticReport")] == ["final"]
+    assert [r["status"] for r in fhir_server.kept("DiagnosticReport")] == ["final"]
 
 
-def test_an_analysis_that_failed_leaves_what_was_found_before(told, server: FhirServer):
-    bench, study = told(server.url)
+def test_an_analysis_that_failed_leaves_what_was_found_before(told, fhir_server: FhirServer):
+    bench, study = told(fhir_server.url)
     item = bench.ticket(study, workitem_uid="given up")["workitem_uid"]
     bench.journal.fail(item, reason("POISON", tries=3))
     tell(bench)
-    (report,) = server.kept("DiagnosticReport")
+    (report,) = fhir_server.kept("DiagnosticReport")
     assert (report["status"], len(report["result"])) == ("preliminary", 1)
     assert reason("POISON", tries=3).text in report["conclusion"]
 
 
-def test_an_analysis_that_found_nothing_is_a_canceled_report(make, server: FhirServer):
-    bench = make(notify=(target(server.url),), delivery=QUICK)  # no model is installed
+def test_an_analysis_that_found_nothing_is_a_canceled_report(make, fhir_server: FhirServer):
+    bench = make(notify=(target(fhir_server.url),), delivery=QUICK)  # no model is installed
     study = bench.analysed(mr())
     tell(bench)
-    (report,) = server.kept("DiagnosticReport")
+    (report,) = fhir_server.kept("DiagnosticReport")
     assert report["status"] == "cancelled"
     assert bench.workitem(study).reason_text in report["conclusion"]
 
 
-def test_a_study_without_patient_id_is_refused_before_it_is_sent(told_of, server: FhirServer):
-    bench, _ = told_of(server.url, PatientID="")
+def test_a_study_without_patient_id_is_refused_before_it_is_sent(told_of, fhir_server: FhirServer):
+    bench, _ = told_of(fhir_server.url, PatientID="")
     tell(bench)
     assert (newest(bench).state, newest(bench).words) == ("refused", "the study has no patient ID")
-    assert server.counts()["Patient"] == 0
+    assert fhir_server.counts()["Patient"] == 0
 
 
 def test_signs_of_a_search_in_a_patient_id_are_escaped(told_of):

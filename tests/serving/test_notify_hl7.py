@@ -3,8 +3,10 @@
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 
 import hl7 as judge
 import pytest
@@ -38,12 +40,14 @@ class Ris:
         answer = str(message.create_ack(code)).rstrip("\r")
         return f"{answer}|{self.said}\r" if self.said else answer
 
-    async def answer(self, reader, writer) -> None:
+    async def answer(self, before, reader, writer) -> None:
         self.tasks.append(asyncio.current_task())
         try:
             while True:
                 message = await reader.readmessage()
-                writer.writemessage(self.acknowledgement(message))
+                answer = self.acknowledgement(message)
+                before()
+                writer.writemessage(answer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -52,14 +56,14 @@ class Ris:
 
 
 @contextmanager
-def ris(*codes: str):
+def ris(*codes: str, before: Callable[[], None] = lambda: None):
     running, ready = Ris(*codes), threading.Event()
     loop = asyncio.new_event_loop()
     ended = loop.create_future()
 
     async def serve() -> None:
         server = await start_hl7_server(
-            running.answer, host="127.0.0.1", port=running.port, encoding="utf-8"
+            partial(running.answer, before), host="127.0.0.1", port=running.port, encoding="utf-8"
         )
         ready.set()
         async with server:
