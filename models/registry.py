@@ -211,6 +211,25 @@ class Registry:
             self._set(name, version, Stage.RETIRED, action="retire", by=by)
         return version
 
+    def shadow(self, name: str, wanted: str, by: By, *, stop: bool = False) -> Version:
+        """Let a version read what the served one reads, unseen; or no more.
+
+        Raises
+        ------
+        Conflict
+            Nothing is served beside it, or it is the served version itself.
+        """
+        with self._changing():
+            versions = self.versions(name)
+            version = found(versions, wanted, name=name)
+            served = self.get(name)
+            if served.digest == version.digest:
+                msg = f"{name} {version.version} is served: there is nothing to compare it with"
+                raise Conflict(msg)
+            stage, action = (Stage.CANDIDATE, "stop") if stop else (Stage.SHADOW, "shadow")
+            self._set(name, version, stage, action=action, by=by)
+        return version
+
     def remove(self, name: str) -> None:
         """Delete every version of a model, broken or not.
 

@@ -22,6 +22,7 @@ class Stage(StrEnum):
     """What an installed version is there for."""
 
     CANDIDATE = "candidate"  # installed, reads nothing yet
+    SHADOW = "shadow"  # reads the same studies as the served one, unseen, to be compared
     SERVED = "served"  # reads studies; one version of a model at most
     RETIRED = "retired"  # was replaced; kept for the way back
 
@@ -44,7 +45,7 @@ class Change(BaseModel):
 
     at: float
     who: str
-    action: str  # found | add | promote | rollback | retire | remove
+    action: str  # found | add | shadow | stop | promote | rollback | retire | remove
     why: str
     versions: tuple[Version, ...]
     evidence: str = ""  # digest of the report that a promotion rests on; none: it was overridden
@@ -152,6 +153,18 @@ def served_last(versions: Sequence[Version], changes: Sequence[Change]) -> Versi
     """Return what a promotion is measured against: the served version, else the last that was."""
     ever = [change.served for change in changes if change.served]
     return ever[-1] if ever else next((v for v in versions if v.stage is Stage.SERVED), None)
+
+
+def shadow_since(changes: Sequence[Change], digest: str) -> float | None:
+    """Return since when a version is a shadow without a break; ``None`` when it is none."""
+    since: float | None = None
+    for change in changes:
+        stage = next((v.stage for v in change.versions if v.digest == digest), None)
+        if stage is not Stage.SHADOW:
+            since = None
+        elif since is None:
+            since = change.at
+    return since
 
 
 def served_before(changes: Sequence[Change], *, name: str) -> Version:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TextIO, cast
 
 import structlog
@@ -23,10 +24,12 @@ from serving.pipeline import Pipeline
 from serving.questions import Answer, End, Question
 from serving.results import ResultStore
 from serving.settings import Settings
+from serving.shadow.reader import SHADOW_STEP, ShadowReader
 from serving.studies import StudyReader
 from serving.tickets import told
 
 _log = structlog.get_logger(__name__)
+_LAST = 19  # the least of priorities
 
 
 def build_pipeline(parts: Parts, turns: Turns | None = None) -> Pipeline:
@@ -46,34 +49,55 @@ def build_pipeline(parts: Parts, turns: Turns | None = None) -> Pipeline:
     )
 
 
-def main() -> None:
-    """Answer questions until standard input ends."""
+def build_shadow(parts: Parts, pipeline: Pipeline) -> ShadowReader:
+    """Return what lets a version read in the shadow of the served one."""
+    return ShadowReader(pipeline, journal=parts.journal, index=parts.index, archive=parts.archive)
+
+
+def main(*, aside: bool = False) -> None:
+    """Answer questions until standard input ends; `aside` of the others, whom it must not delay."""
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not get among the answers
     settings = Settings.model_validate_json(sys.stdin.readline())
     configure(settings.log, process="analyser")
-    analyser = _Analyser(settings, answers)
+    analyser = _Analyser(settings, answers, aside=aside)
+    if aside:
+        _stand_back()
     for line in sys.stdin:
         question = Question.model_validate_json(line)
         threading.Thread(target=analyser.answer, args=(question,), daemon=True).start()
     os._exit(0)
 
 
+def _stand_back() -> None:
+    """Take only the processor time that nobody else wants, and so do threads that begin later.
+
+    Only now: before, the database's lock was held for a moment, which others may wait for.
+    """
+    os.nice(_LAST)
+    with suppress(OSError):  # a container may forbid it
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 class _Analyser:
-    def __init__(self, settings: Settings, answers: TextIO) -> None:
+    def __init__(self, settings: Settings, answers: TextIO, *, aside: bool) -> None:
         self._answers, self._lock = answers, threading.Lock()
         self._asked: dict[int, int] = {}  # thread to question
         self._stages: dict[int, Stage] = {}  # question to where it is with its turn
         self._paused: tuple[int, ...] = ()
-        turns = SharedTurns(settings.turns_folder, self._take_note)
-        pipeline = build_pipeline(Parts(settings), turns)
+        # Who stands aside waits for no device, and keeps nobody waiting for one.
+        turns = None if aside else SharedTurns(settings.turns_folder, self._take_note)
+        parts = Parts(settings)
+        pipeline = build_pipeline(parts, turns)
         self._steps: dict[str, Callable[[Any], Any]] = {
             "plan": pipeline.plan,
             "read": pipeline.read,
             "conclude": pipeline.conclude,
             "refuse": lambda given: pipeline.refuse(given["assignment"], told(given["why"])),
+            SHADOW_STEP: build_shadow(parts, pipeline).read,
         }
-        pipeline.warm_up()
+        if not aside:
+            pipeline.warm_up()
         self._send(Answer(number=0))
 
     def answer(self, question: Question) -> None:

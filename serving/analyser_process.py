@@ -35,9 +35,14 @@ class _Call:
 
 
 class AnalyserProcess:
-    """A running analyser; `on_end` is called when it has ended, however that came."""
+    """A running analyser; `on_end` is called when it has ended, however that came.
 
-    def __init__(self, settings: Settings, on_end: Callable[[], None]) -> None:
+    One that stands `aside` takes only the processor time that nobody else wants.
+    """
+
+    def __init__(
+        self, settings: Settings, on_end: Callable[[], None], *, aside: bool = False
+    ) -> None:
         self._most_bytes, self._on_end = settings.analysis.memory_bytes, on_end
         self._numbers = itertools.count(1)
         self._calls: dict[int, _Call] = {}
@@ -45,7 +50,7 @@ class AnalyserProcess:
         self._paused: tuple[int, ...] = ()
         self._killed = False
         self._process = subprocess.Popen(  # noqa: S603 - words are ours
-            [sys.executable, "-m", "serving.analyser_start", str(os.getpid())],
+            [sys.executable, "-m", "serving.analyser_start", str(os.getpid()), *["aside"] * aside],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

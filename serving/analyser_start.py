@@ -11,14 +11,14 @@ import sys
 from serving.supervisor import die_with_parent
 
 
-def _start(parent: int) -> None:
+def _start(parent: int, *, aside: bool) -> None:
     die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it died before the kernel was told
         sys.exit()
     from serving.analyser import main  # noqa: PLC0415 - only now, see above
 
-    main()
+    main(aside=aside)
 
 
 if __name__ == "__main__":
-    _start(int(sys.argv[1]))
+    _start(int(sys.argv[1]), aside="aside" in sys.argv[2:])

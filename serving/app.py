@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 from fastapi.responses import Response
 
-from serving import api, api_assessments, api_downloads, api_notifications
+from serving import api, api_assessments, api_downloads, api_models, api_notifications
 from serving.health import Health
 from serving.metrics import exposition
 from serving.parts import Parts
@@ -33,6 +33,10 @@ def build(parts: Parts) -> FastAPI:
     app.state.journal, app.state.registry = journal, registry
     app.state.operations, app.state.messages = parts.operations, parts.messages
     app.state.assessments, app.state.saved = parts.assessments, parts.saved
+    app.state.shadow_readings, app.state.gates = (
+        parts.shadow_readings,
+        parts.settings.promotion.gate,
+    )
     app.state.people, app.state.brake, app.state.desk = parts.people, Brake(), Desk()
     sign_in_rules = parts.settings.sign_in
     app.state.provider = Provider(sign_in_rules) if sign_in_rules.on else None
@@ -47,6 +51,7 @@ def build(parts: Parts) -> FastAPI:
     app.include_router(api.router)
     app.include_router(api_assessments.router)
     app.include_router(api_downloads.router)
+    app.include_router(api_models.router)
     app.include_router(api_notifications.router)
     app.include_router(pages.router)
     app.include_router(sign_in.router)

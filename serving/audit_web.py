@@ -63,6 +63,7 @@ ROUTES = (
     Route.of("POST", f"{_WORK}/retry", Kind.REANALYSED),
     Route.of("POST", "/api/(deliveries|notifications)/retry", Kind.REDELIVERED),
     Route.of("POST", "/api/notifications/[^/]+/cancel", Kind.CANCELED),
+    Route.of("POST", "/api/models/[^/]+/(promote|rollback|retire|shadow)", Kind.MODEL_CHANGED),
     Route.of("POST", "/sign-in", Kind.SIGNED_IN),
     Route.of("GET", "/sign-in/back", Kind.SIGNED_IN),
     Route.of("POST", "/sign-out", Kind.SIGNED_OUT),

@@ -48,6 +48,12 @@ def report_drafts(report: Report, source: Dataset, volume: Volume) -> tuple[Draf
     return (_draft("SEG", seg), *drafts) if seg is not None else drafts
 
 
+def segmentation_draft(report: Report, source: Dataset) -> Draft | None:
+    """Return the SEG of a report alone; ``None`` when nothing is segmented."""
+    seg = segmentation(report, source, wetread_version=WETREAD_VERSION)
+    return None if seg is None else _draft("SEG", seg)
+
+
 def notice_draft(notice: Notice, source: Dataset) -> Draft:
     """Return an "AI analysis not performed" object."""
     return _draft("NOTICE", not_performed(notice, source, wetread_version=WETREAD_VERSION))

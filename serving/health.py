@@ -12,7 +12,7 @@ from dicom_node.certificates import Validity
 from dicom_node.index import Index
 from serving.certificates import validities
 from serving.settings import Settings
-from serving.slots import RETENTION_SLOT, open_slots
+from serving.slots import NO_WORKERS, open_slots
 
 _CONNECT_S = 2.0
 SPACE = {
@@ -58,7 +58,7 @@ class Health:
     def _worker(self) -> str:
         slots = open_slots(self._settings.work_url, self._settings.slots_folder)
         try:
-            return "ok" if set(slots.held()) - {RETENTION_SLOT} else "no worker runs"
+            return "ok" if set(slots.held()) - NO_WORKERS else "no worker runs"
         except SQLAlchemyError as error:
             return f"the work engine's database does not answer: {type(error).__name__}"
 

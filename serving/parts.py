@@ -28,6 +28,7 @@ from serving.people.book import People, SessionRules
 from serving.retention import Retention
 from serving.saved_objects import SavedObjects
 from serving.settings import Settings
+from serving.shadow.readings import ShadowReadings
 from serving.slots import Slots, open_slots
 from serving.ups.analyses import Analyses
 from serving.ups.fetching import Fetching
@@ -209,6 +210,12 @@ class Parts:
             assessments=self.assessments,
             client=self.client,
         )
+
+    @cached_property
+    def shadow_readings(self) -> ShadowReadings:
+        """What versions said that are tried out beside the served ones."""
+        tenant = self.settings.tenant
+        return ShadowReadings(self.index.engine, tenant=tenant, clock=time.time)
 
     @cached_property
     def registry(self) -> Registry:

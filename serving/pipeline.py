@@ -33,7 +33,7 @@ from models.interpret import Interpretation, interpret
 from models.package import Package
 from models.registry import Registry
 from models.runtime import Sessions
-from serving.encoding import Draft, notice_draft, report_drafts
+from serving.encoding import Draft, notice_draft, report_drafts, segmentation_draft
 from serving.journal import Journal
 from serving.recent import Recent
 from serving.records import DecisionRecord, Result, finding_record, reason_record
@@ -176,6 +176,15 @@ class Pipeline:
         draft = self._failure(assignment, stack, source, why=why)
         self._journal.note_failure(assignment["study"]["workitem_uid"], why)
         return self._deliverable(self._keep(assignment, (draft,), ()), assignment["destinations"])
+
+    def rehearse(self, assignment: Assignment) -> tuple[Report, Draft | None]:
+        """Return what a model would say of a series, and its segmentation; nothing is stored."""
+        package = self._package(assignment, assignment["model"])
+        stack, source = self._stack(assignment)
+        volume = self._volume(assignment, package, stack)
+        answer = self._answer(assignment, package, volume)
+        report = self._report(assignment, package, volume, answer=answer)
+        return report, segmentation_draft(report, source)
 
     def warm_up(self) -> None:
         """Load the installed models before the first study needs them."""

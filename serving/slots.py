@@ -21,6 +21,8 @@ from imaging.errors import SetupError
 StillHeld: TypeAlias = Callable[[], bool]
 
 RETENTION_SLOT = "retention"  # no worker, but who removes studies or makes a backup
+SHADOW_SLOT = "shadow"  # no worker either, but who lets versions read in the shadow
+NO_WORKERS = frozenset((RETENTION_SLOT, SHADOW_SLOT))
 _WAIT_S = 3.0  # a look at a slot, or a takeover of its work, holds it for a moment
 _RETRY_S = 0.05
 _LOCK_CLASS = 0x57455453  # any constant: the class of our advisory locks

@@ -20,6 +20,7 @@ from serving.parts import Parts
 from serving.recognising import Recogniser
 from serving.results import ResultStore
 from serving.settings import Settings
+from serving.shadow.runner import ShadowRunner
 from serving.slots import RETENTION_SLOT, StillHeld
 from serving.takeover import LOOK_S, Takeover
 from serving.ups.performer import Offer
@@ -69,6 +70,11 @@ def build_recogniser(parts: Parts) -> Recogniser:
         saved=parts.saved,
         operations=parts.operations,
     )
+
+
+def build_shadow_runner(parts: Parts) -> ShadowRunner:
+    """Return what lets versions read in the shadow of the served ones, on these parts."""
+    return ShadowRunner(parts.settings, parts.registry, parts.shadow_readings, slots=parts.slots)
 
 
 def _result_store(parts: Parts) -> ResultStore:
@@ -124,6 +130,7 @@ def _launch(parts: Parts, slot: str) -> Worker:
     _log.info("working", slot=slot)
     _aside(_keep_house, parts)
     _aside(_recognise, build_recogniser(parts))
+    _aside(build_shadow_runner(parts).run)
     _aside(AuditKeeper(parts).run)
     for target in parts.settings.notify:
         _aside(parts.teller.run, target)

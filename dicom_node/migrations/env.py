@@ -2,10 +2,11 @@
 
 from alembic import context
 
-from dicom_node import schema_messages, schema_people
+from dicom_node import schema_messages, schema_people, schema_shadow
 from dicom_node.schema import metadata
 
-for its in (schema_people.users, schema_messages.messages):  # they belong to the schema too
+# They belong to the schema too.
+for its in (schema_people.users, schema_messages.messages, schema_shadow.shadow_readings):
     assert its.metadata is metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)

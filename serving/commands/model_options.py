@@ -72,6 +72,16 @@ def _stage_commands(actions: Commands) -> None:
                 help="an administrator does without a report",
             )
         action.set_defaults(run=_models_stage, action=name)
+    shadow = actions.add_parser(
+        "shadow", help="let NAME@VERSION read beside the served one, unseen"
+    )
+    shadow.add_argument("version", metavar="NAME@VERSION")
+    shadow.add_argument("--stop", action="store_true", help="no more")
+    shadow.add_argument("--why", default="", help="the reason, for history and audit trail")
+    shadow.set_defaults(run=_models_shadow)
+    compare = actions.add_parser("compare", help="show how a shadow agrees with the served version")
+    compare.add_argument("version", metavar="NAME", help="or NAME@VERSION")
+    compare.set_defaults(run=_models_compare)
     history = actions.add_parser("history", help="show who changed which version is served")
     history.add_argument("name")
     history.set_defaults(run=_models_history)
@@ -119,6 +129,18 @@ def _models_stage(settings: Settings, options: argparse.Namespace) -> int:
     if overridden is not None:
         return promote_without_evidence(settings, options.version, why=overridden)
     return change_stage(settings, options.action, options.version, why=options.why)
+
+
+def _models_shadow(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.stages import shadow
+
+    return shadow(settings, options.version, stop=options.stop, why=options.why)
+
+
+def _models_compare(settings: Settings, options: argparse.Namespace) -> int:
+    from serving.commands.compare import compare
+
+    return compare(settings, options.version)
 
 
 def _models_history(settings: Settings, options: argparse.Namespace) -> int:

@@ -47,6 +47,18 @@ def promote_without_evidence(settings: Settings, argument: str, *, why: str) -> 
     return 0
 
 
+def shadow(settings: Settings, argument: str, *, stop: bool, why: str) -> int:
+    """Let a version read in the shadow of the served one, or no more."""
+    registry, (name, wanted) = Parts(settings).registry, split(argument)
+    wanted = found(registry.versions(name), wanted, name=name).digest
+    action = "stop the shadow" if stop else "shadow"
+    audited(settings, " ".join(filter(None, (f"model {name}: {action}", wanted, why))))
+    version = registry.shadow(name, wanted, By(who=account(), why=why), stop=stop)
+    stage = Stage.CANDIDATE if stop else Stage.SHADOW
+    output().print(_now(name, version, stage), highlight=False)
+    return 0
+
+
 def remove(settings: Settings, argument: str) -> None:
     """Delete a model, or one version of it that is not served."""
     registry, (name, wanted) = Parts(settings).registry, split(argument)

@@ -58,6 +58,10 @@ _PLACES: dict[Need, str] = {
         POST /dicomweb/studies/{study}
     """,
     "engineer": """
+        GET /api/models/{name}/versions
+        GET /api/models/{name}/history
+        GET /api/models/{name}/comparison
+        POST /api/models/{name}/shadow
         POST /api/studies/{study}/reanalyse
         PATCH /api/workitems/{workitem}
         POST /api/workitems/{workitem}/cancel
@@ -69,6 +73,9 @@ _PLACES: dict[Need, str] = {
         DELETE /dicomweb/workitems/{rest:path}
     """,
     "administrator": """
+        POST /api/models/{name}/promote
+        POST /api/models/{name}/rollback
+        POST /api/models/{name}/retire
         GET /api/notifications
         POST /api/notifications/retry
         POST /api/notifications/{notification}/cancel

@@ -34,7 +34,8 @@ from tests.serving.ups_steps import CLAIM, JSON, body, done, pushed, to
 
 # What shows and changes nothing of a patient.
 OTHERS = {"/healthz", "/readyz", "/metrics", "/models/{name}", "/language/{language}",
-          "/api/models", "/api/events"}  # fmt: skip
+          "/api/models", "/api/models/{name}/versions", "/api/models/{name}/history",
+          "/api/models/{name}/comparison", "/api/events"}  # fmt: skip
 TOLD_BY_ITSELF = {"POST /dicomweb/studies", "POST /dicomweb/studies/{study}"}
 
 
