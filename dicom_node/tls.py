@@ -185,7 +185,7 @@ def _prepare(context: ssl.SSLContext, files: TlsFiles) -> None:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     try:
         if files.certificate:
-            context.load_cert_chain(files.certificate, files.key or None, password=_no_password)
+            context.load_cert_chain(files.certificate, files.key or None, password=no_password)
         if files.ca:
             context.load_verify_locations(files.ca)
     except OSError as error:
@@ -194,7 +194,8 @@ def _prepare(context: ssl.SSLContext, files: TlsFiles) -> None:
         raise SetupError(msg) from error
 
 
-def _no_password() -> str:
+def no_password() -> str:
+    """Refuse to ask for the password of a key."""
     msg = "the key is encrypted; a service has nobody to ask for its password"
     raise SetupError(msg)
 

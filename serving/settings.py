@@ -48,6 +48,7 @@ from serving.sections import (
 WETREAD_VERSION = version("wetread")
 DEFAULT_FILE = Path("wetread.toml")
 _PAIR = ("certificate", "key")
+_TARGET_FILES = ("ca_file", "certificate_file", "certificate_key_file", "secret_file", "key_file")
 _PREFIX = "WETREAD_"
 _Secretive = TypeVar("_Secretive", WebPeer, Target)
 
@@ -244,7 +245,7 @@ def _complete(peer: Peer, node: TlsSettings, folder: Path) -> Peer:
 
 
 def _beside(target: Target, folder: Path) -> Target:
-    files = {name: getattr(target, name) for name in ("ca_file", "secret_file", "key_file")}
+    files = {name: getattr(target, name) for name in _TARGET_FILES}
     return replace(
         target, **{name: file and folder / file.expanduser() for name, file in files.items()}
     )

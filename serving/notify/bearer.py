@@ -48,7 +48,7 @@ def bearer(target: Target, *, timeouts: Timeouts) -> str | Told:
         pair = f"{quote_plus(target.client_id)}:{quote_plus(secret)}".encode()
         headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
     body, url = urlencode(form).encode(), target.token_url
-    return _token(post(url, body, headers, ca_file=target.ca_file, timeouts=timeouts))
+    return _token(post(url, body, headers, context=target.tls_context(), timeouts=timeouts))
 
 
 def _plain(secret: str, name: str) -> str:

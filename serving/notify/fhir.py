@@ -106,7 +106,7 @@ def send(target: Target, body: bytes, *, timeouts: Timeouts) -> Told:
     headers = {"Content-Type": _MEDIA_TYPE, "Accept": _MEDIA_TYPE, "Prefer": "return=minimal"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    return _judged(post(target.url, body, headers, ca_file=target.ca_file, timeouts=timeouts))
+    return _judged(post(target.url, body, headers, context=target.tls_context(), timeouts=timeouts))
 
 
 def _judged(answer: Answer) -> Told:

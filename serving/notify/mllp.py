@@ -34,8 +34,7 @@ def _connected(target: Target, seconds: float) -> socket.socket:
     if not target.tls:
         return line
     try:
-        context = ssl.create_default_context(cafile=target.ca_file)
-        return context.wrap_socket(line, server_hostname=target.host)
+        return target.tls_context().wrap_socket(line, server_hostname=target.host)
     except BaseException:
         line.close()
         raise

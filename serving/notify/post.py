@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 import httpx
 
@@ -33,12 +32,12 @@ def post(
     body: bytes,
     headers: Mapping[str, str],
     *,
-    ca_file: Path | None,
+    context: ssl.SSLContext,
     timeouts: Timeouts,
 ) -> Answer:
     """Post once; whatever fails is a word of its own, never the receiver's."""
     try:
-        return asyncio.run(_post(url, body, headers, ca_file=ca_file, timeouts=timeouts))
+        return asyncio.run(_post(url, body, headers, context=context, timeouts=timeouts))
     except (TimeoutError, httpx.TimeoutException):
         return _none("no answer in time")
     except ssl.SSLError as error:
@@ -48,12 +47,17 @@ def post(
 
 
 async def _post(
-    url: str, body: bytes, headers: Mapping[str, str], *, ca_file: Path | None, timeouts: Timeouts
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    context: ssl.SSLContext,
+    timeouts: Timeouts,
 ) -> Answer:
     async with (
         asyncio.timeout(timeouts.connect_s + timeouts.reply_s),
         httpx.AsyncClient(
-            verify=ssl.create_default_context(cafile=ca_file),
+            verify=context,
             timeout=httpx.Timeout(timeouts.reply_s, connect=timeouts.connect_s),
             trust_env=False,
             follow_redirects=False,

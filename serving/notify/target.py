@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
+from dicom_node.tls import no_password
 from imaging.errors import SetupError
 from serving.messages import MessageEvent
 
@@ -32,6 +33,8 @@ class Target:
     secret_file: Path | None = None
     secret_variable: str = ""
     ca_file: Path | None = None
+    certificate_file: Path | None = None
+    certificate_key_file: Path | None = None
     events: tuple[MessageEvent, ...] = _EVENTS
     accession: bool = False
     patient_system: str = ""
@@ -76,12 +79,28 @@ class Target:
             self.current_secret()
             if self.key_file:
                 self.key_file.read_bytes()
-            ssl.create_default_context(cafile=self.ca_file)
-        except SetupError as error:
+            self.tls_context()
+        except (SetupError, OSError) as error:
             return str(error)
-        except (OSError, ssl.SSLError) as error:
-            return f"ca_file or key_file: {error}"
         return ""
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return what verifies the receiver, and shows it our certificate where there is one.
+
+        Raises
+        ------
+        SetupError
+            One of the files cannot be used.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.certificate_file:
+                files = self.certificate_file, self.certificate_key_file
+                context.load_cert_chain(*files, password=no_password)
+        except OSError as error:
+            msg = f"the certificates of {self.name} cannot be used: {error}"
+            raise SetupError(msg) from error
+        return context
 
     def key(self) -> bytes:
         """Return the key that signs a webhook.
@@ -113,6 +132,9 @@ def usable(target: Target) -> Target:
     ValueError
         It cannot.
     """
+    if target.certificate_key_file and not target.certificate_file:
+        msg = f"{target.name}: certificate_key_file needs certificate_file"
+        raise ValueError(msg)
     if target.kind == "hl7":
         if not target.host or not 0 < target.port <= _LARGEST_PORT:
             msg = f"{target.name} needs a host, and a port from 1 to {_LARGEST_PORT}"

@@ -60,7 +60,7 @@ def send(target: Target, message_id: str, body: bytes, *, at: int, timeouts: Tim
         "webhook-timestamp": str(at),
         "webhook-signature": signature(target.key(), message_id, body, at=at),
     }
-    answer = post(target.url, body, headers, ca_file=target.ca_file, timeouts=timeouts)
+    answer = post(target.url, body, headers, context=target.tls_context(), timeouts=timeouts)
     if answer.status == _HTTP_GONE:
         return Told(verdict="refused", answer=answer.told.answer, words=_GONE)
     return answer.told

@@ -1,5 +1,6 @@
 """Receivers of notifications on loopback, which answer as told and remember what they got."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ class Web:
 
 
 @contextmanager
-def serving(receiver: Web) -> Iterator[Web]:
+def serving(receiver: Web, tls: ssl.SSLContext | None = None) -> Iterator[Web]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -37,9 +38,11 @@ def serving(receiver: Web) -> Iterator[Web]:
         def log_message(self, *_args): ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        receiver.url = f"http://127.0.0.1:{server.server_port}"
+        receiver.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
         yield receiver
         server.shutdown()
         thread.join(10)

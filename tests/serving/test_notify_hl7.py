@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -56,14 +57,22 @@ class Ris:
 
 
 @contextmanager
-def ris(*codes: str, before: Callable[[], None] = lambda: None):
+def ris(
+    *codes: str,
+    before: Callable[[], None] = lambda: None,
+    tls: ssl.SSLContext | None = None,
+):
     running, ready = Ris(*codes), threading.Event()
     loop = asyncio.new_event_loop()
     ended = loop.create_future()
 
     async def serve() -> None:
         server = await start_hl7_server(
-            partial(running.answer, before), host="127.0.0.1", port=running.port, encoding="utf-8"
+            partial(running.answer, before),
+            ssl=tls,
+            host="127.0.0.1",
+            port=running.port,
+            encoding="utf-8",
         )
         ready.set()
         async with server:
