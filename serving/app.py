@@ -13,7 +13,7 @@ from serving.people.brake import Brake
 from serving.people.desk import Desk
 from serving.people.provider import Provider
 from serving.problems import answer_errors
-from serving.room import pages, sign_in, single_sign_on
+from serving.room import pages, sign_in, single_sign_on, versions
 from serving.settings import WETREAD_VERSION
 from serving.study_view import StudyViews
 
@@ -54,6 +54,7 @@ def build(parts: Parts) -> FastAPI:
     app.include_router(api_models.router)
     app.include_router(api_notifications.router)
     app.include_router(pages.router)
+    app.include_router(versions.router)
     app.include_router(sign_in.router)
     app.include_router(single_sign_on.router)
     app.mount("/static", pages.static_files(), name="static")

@@ -16,7 +16,7 @@ def compare(settings: Settings, argument: str) -> int:
     found = comparisons(parts.registry, parts.shadow_readings, name, wanted=wanted)
     for figures in found:
         told = ", ".join(_told(figures))
-        output().print(f"{name} {figures.digest[:DIGEST_SHOWN]}: {told}", highlight=False)
+        output().print(f"{name} {_both(figures)}: {told}", highlight=False)
         table = empty_table("compared", "number", "agreement", "detail")
         for row in _rows(figures):
             table.add_row(*row)
@@ -24,6 +24,10 @@ def compare(settings: Settings, argument: str) -> int:
     if not found:
         output().print(f"no version of {name} has read in the shadow", highlight=False)
     return 0
+
+
+def _both(figures: Figures) -> str:
+    return f"{figures.digest[:DIGEST_SHOWN]} beside {figures.served[:DIGEST_SHOWN]}"
 
 
 def _told(figures: Figures) -> Iterator[str]:

@@ -58,6 +58,8 @@ _PLACES: dict[Need, str] = {
         POST /dicomweb/studies/{study}
     """,
     "engineer": """
+        GET /models
+        GET /models/{name}/versions
         GET /api/models/{name}/versions
         GET /api/models/{name}/history
         GET /api/models/{name}/comparison

@@ -59,7 +59,12 @@ class ShadowReader:
             comparison = comparison.model_copy(update={"served_silent": (_NO_ANSWER,)})
         part10 = gzip.compress(draft.part10, mtime=0) if draft else b""
         segmentation = b64encode(part10).decode()
-        return Said(comparison=comparison, findings=ours, segmentation=segmentation)
+        return Said(
+            served=theirs[0].model_digest if theirs else "",
+            comparison=comparison,
+            findings=ours,
+            segmentation=segmentation,
+        )
 
     def _served(self, assignment: Assignment) -> list[FindingRecord]:
         wanted = (

@@ -52,10 +52,12 @@ class Reading(Record):
 class Said(Record):
     """What a version said, and how that compares; or the code of why it said nothing.
 
-    `segmentation` is a DICOM Segmentation, compressed and in Base64.
+    `served` is the digest of what it is compared with; `segmentation` is a DICOM Segmentation,
+    compressed and in Base64.
     """
 
     why: str = ""
+    served: str = ""
     comparison: Comparison | None = None
     findings: tuple[FindingRecord, ...] = ()
     segmentation: str = ""
@@ -152,6 +154,7 @@ class ShadowReadings(Rows):
             comparison=compared,
             findings=[each.model_dump(mode="json") for each in said.findings],
             segmentation=b64decode(said.segmentation) or None,
+            **({"served": said.served} if said.served else {}),
         )
 
     def take_back(self, assignment: Assignment) -> None:

@@ -54,7 +54,7 @@ class MeasuredFigures(Record):
 
 
 class Figures(Record):
-    """What came of all readings of one version in the shadow of the served one.
+    """What came of all readings of one version (`digest`) in the shadow of another.
 
     `silent` counts readings with a finding that was not assessed, by version; `failed` counts the
     readings that a version gave no answer to by reason.
@@ -62,6 +62,7 @@ class Figures(Record):
 
     model: str
     digest: str
+    served: str
     compared: int
     failed: dict[str, int]
     silent: dict[str, int]
@@ -70,12 +71,13 @@ class Figures(Record):
     measured: tuple[MeasuredFigures, ...]
 
 
-def figures(model: str, digest: str, readings: Sequence[Reading]) -> Figures:
-    """Return the figures of the readings of one version."""
+def figures(model: str, digest: str, served: str, *, readings: Sequence[Reading]) -> Figures:
+    """Return the figures of the readings of one version beside another."""
     comparisons = [each.comparison for each in readings if each.comparison]
     return Figures(
         model=model,
         digest=digest,
+        served=served,
         compared=len(comparisons),
         failed=dict(Counter(why for each in readings if (why := _failure(each)))),
         silent={

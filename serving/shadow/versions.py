@@ -1,7 +1,9 @@
 """The figures of every version of a model that has read in the shadow."""
 
+from collections.abc import Iterator
+
 from models.registry import Registry
-from models.stages import Stage, found
+from models.stages import Stage, Version, found
 from serving.shadow.readings import ShadowReadings
 from serving.shadow.statistics import Figures, figures
 
@@ -11,17 +13,24 @@ def comparisons(
 ) -> tuple[Figures, ...]:
     """Return the figures of one version, or of all that read or are to read in the shadow.
 
+    Each is told beside each version that was served meanwhile.
+
     Raises
     ------
     NotFound
         There is no such model or version.
     """
     versions = registry.versions(name)
-    if wanted:
-        versions = (found(versions, wanted, name=name),)
-    each = [(v, figures(name, v.digest, readings.of(name, v.digest))) for v in versions]
-    return tuple(
-        its
-        for version, its in each
-        if wanted or version.stage is Stage.SHADOW or its.compared or its.failed
-    )
+    now = next((v.digest for v in versions if v.stage is Stage.SERVED), "")
+    chosen = (found(versions, wanted, name=name),) if wanted else versions
+    return tuple(each for v in chosen for each in _of(v, readings, name, served=now))
+
+
+def _of(version: Version, readings: ShadowReadings, name: str, *, served: str) -> Iterator[Figures]:
+    made = readings.of(name, version.digest)
+    beside = dict.fromkeys(each.served for each in made)
+    if not beside and version.stage is Stage.SHADOW:
+        beside[served] = None
+    for other in beside:
+        theirs = [each for each in made if each.served == other]
+        yield figures(name, version.digest, other, readings=theirs)

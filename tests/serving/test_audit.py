@@ -33,7 +33,8 @@ from tests.serving.test_api import Web, close, study_of
 from tests.serving.ups_steps import CLAIM, JSON, body, done, pushed, to
 
 # What shows and changes nothing of a patient.
-OTHERS = {"/healthz", "/readyz", "/metrics", "/models/{name}", "/language/{language}",
+OTHERS = {"/healthz", "/readyz", "/metrics", "/models", "/models/{name}",
+          "/models/{name}/versions", "/language/{language}",
           "/api/models", "/api/models/{name}/versions", "/api/models/{name}/history",
           "/api/models/{name}/comparison", "/api/events"}  # fmt: skip
 TOLD_BY_ITSELF = {"POST /dicomweb/studies", "POST /dicomweb/studies/{study}"}

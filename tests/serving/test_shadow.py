@@ -208,6 +208,22 @@ def test_a_shadow_needs_something_served_beside_it(bench: Shade):
     assert [v.stage for v in registry.versions(MODEL)] == [Stage.RETIRED, Stage.SERVED]
 
 
+def test_what_it_is_compared_with_is_told_apart(bench: Shade):
+    first = bench.parts.registry.get(MODEL).digest
+    digest = bench.shadow()
+    bench.study()
+    newer = write_package(
+        bench.settings.data_folder.parent / "1.2",
+        SEGMENTATION.replace('version = "1.0"', 'version = "1.2"'),
+        segmenter(),
+    )
+    second = bench.parts.registry.add(newer, Stage.SERVED).digest
+    assert bench.look() == 1
+    beside = comparisons(bench.parts.registry, bench.parts.shadow_readings, MODEL, wanted=digest)
+    assert [each.served for each in beside] == [first]  # which read it, whatever is served now
+    assert first != second
+
+
 def test_command_and_rest_tell_the_same(bench: Shade, tmp_path: Path, capsys):
     digest = bench.shadow()
     bench.study()
@@ -217,7 +233,8 @@ def test_command_and_rest_tell_the_same(bench: Shade, tmp_path: Path, capsys):
     given = ["--settings", str(file), "models"]
     assert wetread([*given, "compare", MODEL]) == 0
     said = capsys.readouterr().out
-    assert f"{MODEL} {digest[:12]}: 1 readings compared" in said
+    assert f"{MODEL} {digest[:12]} beside " in said
+    assert "1 readings compared" in said
     assert "Dice 0.555" in said
     (told,) = Web(bench).get(f"/api/models/{MODEL}/comparison")
     assert round(told["dice"][0]["mean"], 3) == 0.555
@@ -268,7 +285,7 @@ def test_bland_altman_and_dice_over_many_readings():
         )
         for a, b in zip(served, shadow, strict=True)
     ]
-    found = figures("m", "d", readings)
+    found = figures("m", "d", "x", readings=readings)
     (volume,) = found.measured
     assert volume.bias == pytest.approx(1.0)  # of 1, -1, 3, 1
     assert volume.high == pytest.approx(1.0 + 1.96 * (8 / 3) ** 0.5)
