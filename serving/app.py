@@ -13,7 +13,7 @@ from serving.people.brake import Brake
 from serving.people.desk import Desk
 from serving.people.provider import Provider
 from serving.problems import answer_errors
-from serving.room import pages, sign_in, single_sign_on, versions
+from serving.room import notifications, pages, sign_in, single_sign_on, versions
 from serving.settings import WETREAD_VERSION
 from serving.study_view import StudyViews
 
@@ -32,6 +32,7 @@ def build(parts: Parts) -> FastAPI:
     app.state.index, app.state.archive = index, archive
     app.state.journal, app.state.registry = journal, registry
     app.state.operations, app.state.messages = parts.operations, parts.messages
+    app.state.targets = parts.settings.notify
     app.state.assessments, app.state.saved = parts.assessments, parts.saved
     app.state.shadow_readings, app.state.gates = (
         parts.shadow_readings,
@@ -55,6 +56,7 @@ def build(parts: Parts) -> FastAPI:
     app.include_router(api_notifications.router)
     app.include_router(pages.router)
     app.include_router(versions.router)
+    app.include_router(notifications.router)
     app.include_router(sign_in.router)
     app.include_router(single_sign_on.router)
     app.mount("/static", pages.static_files(), name="static")

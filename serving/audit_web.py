@@ -53,7 +53,7 @@ ROUTES = (
     Route.of("GET", f"/studies/{_STUDY}(/.+)?", Kind.ACCESSED),
     Route.of("GET", f"/api/studies/{_STUDY}(/assessments|/saved)?", Kind.ACCESSED),
     Route.of("GET", f"/api/studies/{_STUDY}/.+", Kind.EXPORTED),
-    Route.of("GET", "/|/api/studies|/api/workitems(/[^/]+)?|/api/deliveries|/api/notifications",
+    Route.of("GET", "/|/api/studies|/api/workitems(/[^/]+)?|/api/deliveries|(/api)?/notifications",
              Kind.QUERIED),
     Route.of("POST", f"/api/studies/{_STUDY}/assessments", Kind.ASSESSED),
     Route.of("POST", f"/api/studies/{_STUDY}/assessments/[^/]+/undo", Kind.UNDONE),

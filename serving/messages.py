@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, Engine, exists, insert, or_, select, update
+from sqlalchemy import Connection, Engine, exists, func, insert, or_, select, update
 from typing_extensions import override
 
 from dicom_node import schema
@@ -229,6 +229,32 @@ class Messages(Rows):
         """Return messages, newest first."""
         found = self._all(Message, messages, study_uid=study_uid, state=state, target=target)
         return tuple(sorted(found, key=lambda message: -message.seq))
+
+    def open(self, *, limit: int) -> tuple[Message, ...]:
+        """Return the newest that wait, were refused or given up, and that no newer one replaced."""
+        query = (
+            select(*(column for column in messages.c if column.name != "body"))
+            .where(*self._where(messages), messages.c.state.in_(("waiting", *_ENDED)))
+            .where(~self._newer())
+            .order_by(messages.c.seq.desc())
+            .limit(limit)
+        )
+        with self._engine.connect() as db:
+            return tuple(map(Message.model_validate, db.execute(query)))
+
+    def counts_by_target(self) -> dict[tuple[str, str], int]:
+        """Return how many messages to each target are in each state."""
+        by = messages.c.target, messages.c.state
+        query = select(*by, func.count()).where(*self._where(messages)).group_by(*by)
+        with self._engine.connect() as db:
+            return {(target, state): number for target, state, number in db.execute(query)}
+
+    def last_delivered(self) -> dict[str, float]:
+        """Return when each target took a message last."""
+        where = self._where(messages, state="delivered")
+        query = select(messages.c.target, func.max(messages.c.ended_at)).where(*where)
+        with self._engine.connect() as db:
+            return {name: at for name, at in db.execute(query.group_by(messages.c.target))}  # noqa: C416 - typed
 
     def _change(self, message: Message, *where: Any, **values: Any) -> None:
         mine = self._where(messages, message_id=message.message_id)

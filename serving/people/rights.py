@@ -78,6 +78,7 @@ _PLACES: dict[Need, str] = {
         POST /api/models/{name}/promote
         POST /api/models/{name}/rollback
         POST /api/models/{name}/retire
+        GET /notifications
         GET /api/notifications
         POST /api/notifications/retry
         POST /api/notifications/{notification}/cancel

@@ -279,7 +279,9 @@ def html(
         )
     )
     values.setdefault("event", 0)
-    values |= {"user": current_user(request), "provider": request.app.state.provider}
+    user = current_user(request)
+    values |= {"user": user, "provider": request.app.state.provider}
+    values["tells"] = bool(request.app.state.targets) and user.role == "administrator"
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     body = room.templates.get_template(template).render(t=words, here=here, **values)
     return HTMLResponse(body, status_code=status, headers=_HEADERS)

@@ -11,7 +11,7 @@ async function refresh() {
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
     if (!other || part.contains(document.activeElement) && typing(document.activeElement)) continue;
-    if (part.querySelector("form.open")) continue;
+    if (part.querySelector("form.open, [data-asking]")) continue;
     if (other.innerHTML !== part.innerHTML) part.innerHTML = other.innerHTML;
     if (other.dataset.refresh) part.dataset.refresh = other.dataset.refresh;
   }
@@ -59,10 +59,23 @@ async function send(address, body) {
   }
 }
 
+// What cannot be undone is asked for by the first click and done by the second, until one looks elsewhere.
+function ask(button) {
+  const text = button.textContent;
+  button.dataset.asking = "";
+  button.textContent = button.dataset.sure;
+  button.addEventListener("blur", () => {
+    delete button.dataset.asking;
+    button.textContent = text;
+  }, { once: true });
+}
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (button?.dataset.opens) document.getElementById(button.dataset.opens).showModal();
+  if (button?.dataset.sure && !("asking" in button.dataset)) return ask(button);
   if (button?.dataset.post) {
+    delete button.dataset.asking;
     button.disabled = true;
     try {
       await send(button.dataset.post);

@@ -9,6 +9,7 @@ from imaging.windows import CT_PRESETS
 from serving import room
 from serving.records import DeliveryState, MeasurementRecord, ReasonRecord
 from serving.room.language import Words, chosen, number
+from serving.room.notifications import COUNTED, EVENTS, Standing
 from serving.room.show import age, date, duration, person
 from serving.room.words_zh import WORDS_ZH
 from serving.room.worklist import STATES
@@ -30,6 +31,7 @@ def fields(text: str) -> set[str]:
 
 def test_every_text_has_its_chinese_with_the_same_fields():
     wanted = texts() | set(STATES) | set(get_args(DeliveryState))
+    wanted |= {*get_args(Standing), *EVENTS.values(), *COUNTED}
     wanted |= {preset.label for preset in CT_PRESETS}
     assert len(wanted) > 100
     assert not wanted - WORDS_ZH.keys()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serving.notify.target import Target
 from serving.worker import build_recogniser
 from tests.serving.bench import MODEL, mr
 from tests.serving.test_api import Web, close, study_of
@@ -178,3 +179,23 @@ def test_the_full_viewer_is_opened_at_what_was_found(pages: Web):
     bench.receive(mr(StudyInstanceUID="1.8", SeriesInstanceUID="1.8.1"))
     other = text_of(pages, "/studies/1.8")
     assert 'StudyInstanceUIDs=1.8&amp;initialSeriesInstanceUID=1.8.1">Full viewer' in other
+
+
+def test_targets_of_notifications_are_told_apart(analysed):
+    """Never reached, no longer configured, and nothing configured at all."""
+    bench = analysed()
+    assert "No other system is told anything." in Web(bench).ask("GET", "/notifications").text
+    assert 'href="/notifications"' not in Web(bench).ask("GET", "/").text
+    bench.restarted(notify=(Target(name="ris", kind="hl7", host="127.0.0.1", port=1),))
+    study = study_of(bench)
+    assert "nothing yet" in Web(bench).ask("GET", "/notifications").text
+    with bench.index.engine.begin() as db:
+        workitem = bench.workitem(study).workitem_uid
+        bench.parts.messages.plan(db, "failed", study_uid=study, workitem_uid=workitem)
+    (message,) = bench.parts.messages.listed()
+    bench.parts.messages.note(message, "waiting", words="no answer in time", retry_in_s=5)
+    shown = Web(bench).ask("GET", "/notifications").text
+    assert "silent" in shown
+    assert "analysis failed" in shown
+    bench.restarted(notify=())
+    assert "not configured" in Web(bench).ask("GET", "/notifications").text
