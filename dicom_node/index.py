@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from dicom_node.group_commit import GroupCommit
 from dicom_node.lookup import Lookup
 from dicom_node.names import name_key, name_words
-from dicom_node.records import Added, Completion, SetAside, StoredInstance
+from dicom_node.records import Added, Completion, SetAside, StoredInstance, half_day
 from dicom_node.saved_tables import saved_objects
 from dicom_node.schema import (
     events,
@@ -296,6 +296,9 @@ class Index(Lookup):
             "referring_physician": study.referring_physician,
             "name_key": name_key(patient.name),
             "name_words": name_words(patient.name),
+            "head_start_h": 0.0,
+            "due_at": record.received_at,
+            "half_day": half_day(record.received_at),
         }
         return {key: _clean(value) for key, value in row.items()}
 

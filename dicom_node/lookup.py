@@ -22,11 +22,12 @@ _SEARCHED = frozenset((
     "referring_physician", "name_key", "name_words", "series_date", "series_time", "step_date",
     "step_time", "rows", "columns", "bits_allocated", "frames",
 ))  # fmt: skip
+_ORDERED_BY = frozenset({"unread", "head_start_h", "due_at", "half_day"})
 _RESULT = sa.case((instances.c.origin == "result", 1), else_=0)
 
 
 def _columns(table: sa.Table, *left_out: str) -> list[sa.Column[object]]:
-    hidden = {"tenant", *_SEARCHED, *left_out}
+    hidden = {"tenant", *_SEARCHED, *_ORDERED_BY, *left_out}
     return [column for column in table.columns if column.name not in hidden]
 
 

@@ -9,6 +9,12 @@ from imaging.annotations import is_annotation
 Origin = Literal["received", "result"]
 StudyState = Literal["receiving", "complete"]
 Completeness = Literal["confirmed", "quiet", "limit"]
+_HALF_DAY_S = 43200.0
+
+
+def half_day(moment: float) -> int:
+    """Return which half day since 1970 a moment (Unix seconds) is in."""
+    return int(moment // _HALF_DAY_S)
 
 
 class Added(Enum):

@@ -71,6 +71,19 @@ studies = sa.Table(
     _searched("referring_physician"),
     _searched("name_key"),  # the patient's name as it is matched: dicom_node.names
     _searched("name_words"),
+    sa.Column("unread", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("head_start_h", sa.Float(53)),  # urgency; none: not settled since an upgrade
+    sa.Column("due_at", sa.Float(53), nullable=False, server_default="0"),  # first image less that
+    sa.Column("half_day", sa.BigInteger, nullable=False, server_default="0"),  # of the first image
+    sa.Index("studies_by_due", "tenant", "unread", "half_day", "due_at", "first_received_at"),
+    sa.Index(
+        "studies_by_head_start",
+        "tenant",
+        "unread",
+        "head_start_h",
+        "last_received_at",
+        "first_received_at",
+    ),
     sa.Index("studies_by_state", "tenant", "state"),
     sa.Index("studies_by_patient", "tenant", "patient_id"),
     sa.Index("studies_by_date", "tenant", "study_date", "study_time", "study_uid"),

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from dicom_node import schema
 from imaging.errors import Conflict, NotFound
 from imaging.verdict import RejectReason, Verdict
+from serving.precedence import settle
 from serving.records import (
     TIME,
     UID,
@@ -228,6 +229,7 @@ class Assessments(Rows):
         for row in rows:
             values = row | shared | {"at": self._clock(), "current": True}
             db.execute(insert(table).values(tenant=self._tenant, **values))
+        settle(db, self._tenant, [study_uid])
         self._event(db, "assessed", workitem_uid=rows[0]["workitem_uid"], text=f"findings {text}")
         return tuple(r for r in self._history(db, study_uid) if r.action == action)
 

@@ -17,6 +17,7 @@ from imaging.reasons import Reason
 from serving.deliveries import Deliveries
 from serving.messages import MessageEvent, Messages
 from serving.order import next_turn
+from serving.precedence import settle
 from serving.records import (
     ANSWERS,
     APART,
@@ -72,6 +73,7 @@ class Journal(Deliveries):
                 "timings": {},
             }
             db.execute(insert(schema.workitems).values(tenant=self._tenant, **row))
+            settle(db, self._tenant, [study_uid])
             self._event(db, "scheduled", workitem_uid=workitem_uid, text="analysis scheduled")
         return True
 
@@ -83,6 +85,7 @@ class Journal(Deliveries):
                 return False
             turn = self._turn(db, item.sender, priority)
             self._set(db, workitem_uid, priority=priority, turn=turn)
+            settle(db, self._tenant, [item.study_uid])
             text = f"priority changed from {item.priority} to {priority}"
             self._event(db, "prioritised", workitem_uid=workitem_uid, text=text)
         return True
@@ -195,6 +198,7 @@ class Journal(Deliveries):
                     "content": finding.model_dump(),
                 }
                 db.execute(insert(table).values(**row))
+            settle(db, self._tenant, [study_uid])
 
     def record_result(self, result: Result) -> None:
         """Store a result; a repeated analysis of the same content takes it over."""
@@ -304,8 +308,8 @@ class Journal(Deliveries):
         """Return the id of the newest event, 0 without any."""
         table = schema.events
         with self._engine.connect() as db:
-            query = select(func.coalesce(func.max(table.c.id), 0)).where(*self._where(table))
-            return int(db.execute(query).scalar_one())
+            newest = select(table.c.id).where(*self._where(table)).order_by(table.c.id.desc())
+            return db.execute(newest.limit(1)).scalar() or 0
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return how many workitems, deliveries, results and messages are in each state."""

@@ -25,6 +25,7 @@ from serving.notify.story import Stories
 from serving.notify.teller import Teller
 from serving.operations import Operations
 from serving.people.book import People, SessionRules
+from serving.precedence import settle_all
 from serving.retention import Retention
 from serving.saved_objects import SavedObjects
 from serving.settings import Settings
@@ -52,6 +53,7 @@ class Parts:
         self.settings.data_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         engine = schema.connect(self.settings.index_url)
         schema.upgrade(engine)
+        settle_all(engine, self.settings.tenant)
         return Index(engine, self.settings.tenant, holds=self.archive.holds)
 
     @cached_property

@@ -28,7 +28,7 @@ from serving.room.figures import figures_since
 from serving.room.language import COOKIE, Words, chosen, number
 from serving.room.pictures import SIZES, Pictures, Wish, overlays_of
 from serving.room.study import StudyPages
-from serving.room.worklist import STATES, AiState, Wanted, Worklist
+from serving.room.worklist import MOST_COUNTED, STATES, AiState, Wanted, Worklist
 from serving.saved_objects import SavedObjects
 from serving.settings import WETREAD_VERSION
 
@@ -193,6 +193,7 @@ def worklist(request: Request, room: RoomDep, query: Annotated[ListQuery, Query(
         links={"before": query.at(query.page - 1), "after": query.at(query.page + 1)},
         states=STATES,
         pages=max(1, -(-page.total // PER_PAGE)),
+        most=MOST_COUNTED,
         figures=figures_since(room.index, room.assessments, midnight.timestamp()),
         now=now,
         event=event,

@@ -3,33 +3,25 @@
 Order and states are decided in the database, so that a page costs the same however many there are.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 
 from dicom_node.index import Index
-from dicom_node.records import StudyFilter, StudyRow
-from dicom_node.schema import assessments, deliveries, findings, results, series, studies, workitems
+from dicom_node.records import StudyFilter, StudyRow, half_day
+from dicom_node.schema import deliveries, findings, results, series, studies, workitems
 from imaging.verdict import Verdict
+from serving.precedence import findings_of, grouped, is_read, stands, verdicts_of
 from serving.records import ANSWERS, FindingRecord, Workitem
-from serving.room.urgency import (
-    HEAD_START_H,
-    HIGH_H,
-    HIGH_UP_TO,
-    STAT_H,
-    STAT_UP_TO,
-    WAIT_LIMIT_H,
-    Standing,
-    standing,
-)
+from serving.urgency import WAIT_LIMIT_H, Standing
 
 AiState = Literal[
     "receiving", "waiting", "analysing", "delivering", "done", "not analysed", "failed"
 ]
 STATES: tuple[AiState, ...] = get_args(AiState)
+MOST_COUNTED = 1000
 _HOUR_S = 3600.0
 
 
@@ -75,15 +67,21 @@ class Line:
     @property
     def read(self) -> bool:
         """Whether every finding was assessed."""
-        return bool(self.findings) and all(f.tracking_uid in self.verdicts for f in self.findings)
+        return is_read(self.findings, self.verdicts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Part of the list; `total` counts all of it."""
+    """Part of the list; `total` counts all of it, but not on above `MOST_COUNTED`."""
 
     lines: tuple[Line, ...]
     total: int
+    is_last: bool
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether there are no more than `total` says."""
+        return self.total <= MOST_COUNTED
 
 
 class Worklist:
@@ -95,19 +93,16 @@ class Worklist:
     def page(self, wanted: Wanted, *, now: float, limit: int, offset: int = 0) -> Page:
         """Return a part of the list, most urgent first."""
         conditions = [*self._index.fitting(wanted.plain), *self._conditions(wanted)]
-        points = self._points(now)
-        query = (
-            sa.select(studies.c.study_uid)
-            .where(*conditions)
-            .order_by(points.desc(), studies.c.last_received_at.desc(), studies.c.study_uid)
-            .limit(limit)
-            .offset(offset)
-        )
-        count = sa.select(sa.func.count()).select_from(studies).where(*conditions)
+        fitting = sa.select(studies.c.study_uid).where(*conditions)
+        kinds = (True, False) if wanted.read is None else (not wanted.read,)
+        unread = studies.c.unread.in_(kinds)
+        few = fitting.where(unread).limit(MOST_COUNTED + 1).subquery()
         with self._engine.connect() as db:
-            total = db.execute(count).scalar_one()
-            uids = list(db.execute(query).scalars())
-            return Page(lines=self._lines(db, uids, now), total=total)
+            total = db.execute(sa.select(sa.func.count()).select_from(few)).scalar_one()
+            ordered = _ordered(fitting, kinds, now=now, until=offset + limit + 1)
+            uids = list(db.execute(ordered.offset(offset)).scalars())
+            lines = self._lines(db, uids[:limit], now)
+        return Page(lines=lines, total=total, is_last=len(uids) <= limit)
 
     def line(self, study_uid: str, *, now: float) -> Line | None:
         """Return the line of one study."""
@@ -118,13 +113,13 @@ class Worklist:
         rows = self._rows(db, uids)
         newest = {row.workitem_uid for row in rows.values() if row.workitem_uid}
         items = self._workitems(db, newest)
-        found = self._findings(db, newest)
-        kinds, verdicts = self._modalities(db, uids), self._verdicts(db, uids)
+        found = findings_of(db, self._tenant, newest)
+        kinds, verdicts = self._modalities(db, uids), verdicts_of(db, self._tenant, uids)
         lines = []
         for uid in (uid for uid in uids if uid in rows):
             row, item = rows[uid], items.get(rows[uid].workitem_uid)
             study = StudyRow(**{name: getattr(row, name) for name in _STUDY_COLUMNS})
-            mine = tuple(found.get(row.workitem_uid, ()))
+            mine, judged = tuple(found.get(row.workitem_uid, ())), verdicts.get(uid, {})
             lines.append(
                 Line(
                     study=study,
@@ -133,12 +128,12 @@ class Worklist:
                     state=row.ai_state,
                     workitem=item,
                     findings=mine,
-                    verdicts=verdicts.get(uid, {}),
-                    standing=standing(
+                    verdicts=judged,
+                    standing=stands(
                         mine,
-                        priority=item.priority if item else HIGH_UP_TO + 1,
+                        judged,
+                        priority=item.priority if item else None,
                         waiting_s=now - study.first_received_at,
-                        rejected=_rejected(verdicts.get(uid, {})),
                     ),
                 )
             )
@@ -152,28 +147,7 @@ class Worklist:
             conditions.append(self._state() == wanted.state)
         if wanted.with_findings:
             conditions.append(sa.exists().where(*self._of_newest(findings)))
-        if wanted.read is not None:
-            conditions.append(self._is_read() if wanted.read else ~self._is_read())
         return conditions
-
-    def _is_read(self) -> sa.ColumnElement[bool]:
-        mine = self._of_newest(findings)
-        return sa.exists().where(*mine) & ~sa.exists().where(*mine, ~self._judged())
-
-    def _judged(self, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-        """Whether a verdict on a finding holds."""
-        return (
-            sa.exists()
-            .where(
-                assessments.c.tenant == self._tenant,
-                assessments.c.study_uid == findings.c.study_uid,
-                assessments.c.tracking_uid == findings.c.tracking_uid,
-                assessments.c.current,
-                assessments.c.verdict != Verdict.WITHDRAWN.value,
-                *conditions,
-            )
-            .correlate(findings)
-        )
 
     def _newest(self, column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
         """Return a column of a study's newest workitem."""
@@ -221,29 +195,6 @@ class Worklist:
             else_="not analysed",
         )
 
-    def _points(self, now: float) -> sa.ColumnElement[float]:
-        """Return the points of `serving.room.urgency` in SQL."""
-        content = findings.c.content
-        certainty = sa.func.coalesce(content["probability"].as_float(), 1.0)
-        urgency = content["urgency"].as_string()
-        hours = sa.case(
-            *((urgency == level.value, h * certainty) for level, h in HEAD_START_H.items() if h),
-            else_=0.0,
-        )
-        sound = content["abstained"]["code"].as_string().is_(None)
-        rejected = self._judged(assessments.c.verdict == Verdict.REJECTED.value)
-        found = (
-            sa.select(sa.func.max(hours))
-            .where(*self._of_newest(findings), sound, ~rejected)
-            .correlate(studies)
-            .scalar_subquery()
-        )
-        priority = self._newest(workitems.c.priority)
-        head = sa.case((priority <= STAT_UP_TO, STAT_H), (priority <= HIGH_UP_TO, HIGH_H), else_=0)
-        waited = (sa.literal(now) - studies.c.first_received_at) / _HOUR_S
-        limited = sa.case((waited > WAIT_LIMIT_H, WAIT_LIMIT_H), (waited < 0, 0.0), else_=waited)
-        return sa.func.coalesce(found, 0.0) + head + limited
-
     # Rows of one page
 
     def _rows(self, db: sa.Connection, uids: Sequence[str]) -> dict[str, Any]:
@@ -260,12 +211,6 @@ class Worklist:
         rows = db.execute(sa.select(workitems).where(*where))
         return {row.workitem_uid: Workitem.model_validate(row) for row in rows}
 
-    def _findings(self, db: sa.Connection, uids: set[str]) -> Mapping[str, list[FindingRecord]]:
-        columns = findings.c.workitem_uid, findings.c.content
-        where = findings.c.tenant == self._tenant, findings.c.workitem_uid.in_(uids)
-        rows = db.execute(sa.select(*columns).where(*where))
-        return _grouped((uid, FindingRecord.model_validate(content)) for uid, content in rows)
-
     def _modalities(self, db: sa.Connection, uids: Sequence[str]) -> Mapping[str, list[str]]:
         query = (
             sa.select(series.c.study_uid, series.c.modality)
@@ -273,22 +218,7 @@ class Worklist:
             .where(series.c.series_uid.not_in(self._made(uids)))
             .distinct()
         )
-        return _grouped((uid, kind) for uid, kind in db.execute(query))
-
-    def _verdicts(
-        self, db: sa.Connection, uids: Sequence[str]
-    ) -> Mapping[str, Mapping[str, Verdict]]:
-        columns = assessments.c.study_uid, assessments.c.tracking_uid, assessments.c.verdict
-        query = sa.select(*columns).where(
-            assessments.c.tenant == self._tenant,
-            assessments.c.study_uid.in_(uids),
-            assessments.c.current,
-            assessments.c.verdict != Verdict.WITHDRAWN.value,
-        )
-        pairs = (
-            (uid, (tracking, Verdict(verdict))) for uid, tracking, verdict in db.execute(query)
-        )
-        return {uid: dict(verdicts) for uid, verdicts in _grouped(pairs).items()}
+        return grouped((uid, kind) for uid, kind in db.execute(query))
 
     def _made(self, uids: Sequence[str]) -> sa.Select[Any]:
         where = results.c.tenant == self._tenant, results.c.study_uid.in_(uids)
@@ -298,12 +228,38 @@ class Worklist:
 _STUDY_COLUMNS = tuple(StudyRow.__dataclass_fields__)
 
 
-def _rejected(verdicts: Mapping[str, Verdict]) -> frozenset[str]:
-    return frozenset(uid for uid, verdict in verdicts.items() if verdict is Verdict.REJECTED)
+def _ordered(
+    fitting: sa.Select[Any], kinds: Sequence[bool], *, now: float, until: int
+) -> sa.Select[Any]:
+    """Order studies by the points of `serving.urgency`, the first `until` of them.
+
+    Merged from ranges that are each in the order of an index, so only their beginnings are read.
+    """
+    ranges = [
+        part.limit(until).subquery() for kind in kinds for part in _ranges(fitting, kind, now)
+    ]
+    merged = sa.union_all(*(sa.select(part) for part in ranges)).subquery()
+    in_order = merged.c.points.desc(), merged.c.last_received_at.desc(), merged.c.study_uid
+    return sa.select(merged.c.study_uid).order_by(*in_order).limit(until)
 
 
-def _grouped(pairs: Any) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = defaultdict(list)
-    for key, value in pairs:
-        found[key].append(value)
-    return found
+def _ranges(fitting: sa.Select[Any], kind: bool, now: float) -> Iterator[sa.Select[Any]]:  # noqa: FBT001
+    """Give the studies that wait by half days, those that wait long, and those of a later clock."""
+    head, oldest = studies.c.head_start_h, now - WAIT_LIMIT_H * _HOUR_S
+    first = studies.c.first_received_at + 0.0  # so that no index by arrival is used instead
+    due = sa.literal(now) - studies.c.due_at
+    mine = fitting.where(studies.c.unread == kind)
+    for number in range(half_day(oldest), half_day(now) + 1):
+        waits = studies.c.half_day == number, first >= oldest, first <= now
+        yield _range(mine.where(*waits), studies.c.due_at, due / _HOUR_S)
+    long_ago = mine.where(first < oldest)
+    yield _range(long_ago, head.desc(), head + WAIT_LIMIT_H)
+    ahead = mine.where(studies.c.half_day >= half_day(now), first > now)
+    yield _range(ahead, head.desc(), head + 0.0)
+
+
+def _range(
+    fitting: sa.Select[Any], key: sa.ColumnElement[Any], points: sa.ColumnElement[Any]
+) -> sa.Select[Any]:
+    named = fitting.add_columns(points.label("points"), studies.c.last_received_at)
+    return named.order_by(key, studies.c.last_received_at.desc(), studies.c.study_uid)

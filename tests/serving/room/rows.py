@@ -6,6 +6,7 @@ from sqlalchemy import insert, update
 
 from dicom_node import schema
 from imaging.findings import Urgency
+from serving.precedence import settle
 from serving.records import FindingRecord
 from tests.serving.bench import Bench, mr
 
@@ -40,6 +41,7 @@ def arrived(bench: Bench, uid: str, at: float, **study: Any) -> None:
     table = schema.studies
     with schema.writing(bench.index.engine) as db:
         db.execute(update(table).where(table.c.study_uid == uid).values(**row))
+        settle(db, bench.index.tenant, [uid])
 
 
 def analysed(bench: Bench, uid: str, *found: FindingRecord, priority: int = 5) -> str:

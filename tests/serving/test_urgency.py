@@ -2,7 +2,7 @@ import pytest
 
 from imaging.findings import Urgency
 from serving.records import ReasonRecord
-from serving.room.urgency import head_start_h, priority_h, standing
+from serving.urgency import head_start_h, priority_h, standing
 from tests.serving.room.rows import finding
 
 HOUR = 3600.0
