@@ -6,9 +6,10 @@ Pure: headers and needs in, decisions out. Every pair of series and model gets a
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from imaging.companions import companions
 from imaging.needs import Need, misfits
 from imaging.priority import ROUTINE
 from imaging.reasons import Reason, reason
@@ -72,14 +73,27 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Companion:
+    """A part of another series that a model reads beside the chosen one, as the input `name`."""
+
+    name: str
+    series_uid: str
+    stack: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether a model reads one part of a series, and the reasons for and against."""
+    """Whether a model reads one part of a series, and the reasons for and against.
+
+    Of a model of several inputs the first is chosen; the others are `beside` it.
+    """
 
     series_uid: str
     stack: int
     model: str
     chosen: bool
     reasons: tuple[Reason, ...]
+    beside: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,42 +123,88 @@ def decide(
     candidates: Sequence[Candidate], needs: Mapping[str, Need], rule: Rule
 ) -> tuple[Decision, ...]:
     """Return a decision for every candidate and model: each model reads the best series it can."""
-    decisions: list[Decision] = []
-    for model, need in needs.items():
-        judged = [
-            (candidate, _against(candidate, model=model, need=need, rule=rule))
-            for candidate in candidates
-        ]
-        fitting = [candidate for candidate, against in judged if not against]
-        best = min(fitting, key=_rank) if fitting else None
-        for candidate, against in judged:
-            reasons = against or (_ranking(candidate, best), *_notes(candidate))
-            decisions.append(
-                Decision(
-                    series_uid=candidate.series_uid,
-                    stack=candidate.number,
-                    model=model,
-                    chosen=candidate is best,
-                    reasons=reasons,
-                )
-            )
-    return tuple(decisions)
+    return tuple(
+        decision
+        for model, need in needs.items()
+        for decision in _decided(candidates, model=model, need=need, rule=rule)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Judged:
+    """A candidate for the first input of a model: what is against it, or what is read beside it."""
+
+    candidate: Candidate
+    against: tuple[Reason, ...] = ()
+    beside: tuple[Companion, ...] = ()
+
+
+def _decided(
+    candidates: Sequence[Candidate], *, model: str, need: Need, rule: Rule
+) -> Iterator[Decision]:
+    sound = sorted((c for c in candidates if not _unreadable(c)), key=_rank)
+    judged = [_judged(c, sound, model=model, need=need, rule=rule) for c in candidates]
+    fitting = [each for each in judged if not each.against]
+    best = min(fitting, key=lambda each: _rank(each.candidate)) if fitting else None
+    for each in judged:
+        yield Decision(
+            series_uid=each.candidate.series_uid,
+            stack=each.candidate.number,
+            model=model,
+            chosen=each is best,
+            reasons=_reasons(each, best),
+            beside=each.beside if each is best else (),
+        )
+
+
+def _judged(
+    candidate: Candidate, sound: Sequence[Candidate], *, model: str, need: Need, rule: Rule
+) -> _Judged:
+    against = _against(candidate, model=model, need=need, rule=rule)
+    if against or not need.others:
+        return _Judged(candidate=candidate, against=against)
+    found = companions(need, _stack(candidate), [_stack(each) for each in sound])
+    if isinstance(found, Reason):
+        return _Judged(candidate=candidate, against=(found,))
+    beside = [
+        Companion(name=other.name, series_uid=sound[at].series_uid, stack=sound[at].number)
+        for other, at in zip(need.others, found, strict=True)
+    ]
+    return _Judged(candidate=candidate, beside=tuple(beside))
+
+
+def _reasons(judged: _Judged, best: _Judged | None) -> tuple[Reason, ...]:
+    candidate = judged.candidate
+    for companion in best.beside if best else ():
+        if (companion.series_uid, companion.stack) == (candidate.series_uid, candidate.number):
+            assert best is not None
+            series = best.candidate.series_uid
+            return (reason("READ_BESIDE", input=companion.name, series=series),)
+    if judged.against:
+        return judged.against
+    return (_ranking(candidate, best.candidate if best else None), *_notes(candidate))
 
 
 def _against(candidate: Candidate, *, model: str, need: Need, rule: Rule) -> tuple[Reason, ...]:
     if not rule.allows(model):
         return (reason("RULE", rule=rule.name, model=model),)
+    return _unreadable(candidate) or misfits(need, _stack(candidate))
+
+
+def _unreadable(candidate: Candidate) -> tuple[Reason, ...]:
     if candidate.shortfall:
         return (candidate.shortfall,)
-    if isinstance(candidate.part, Unusable):
-        return (candidate.part.reason,)
-    return misfits(need, candidate.part)
+    return (candidate.part.reason,) if isinstance(candidate.part, Unusable) else ()
+
+
+def _stack(candidate: Candidate) -> Stack:
+    assert isinstance(candidate.part, Stack)
+    return candidate.part
 
 
 def _rank(candidate: Candidate) -> tuple[float, int, float, str, int]:
     """Sort key: best score first (`imaging.score`), equal ones always in the same order."""
-    stack = candidate.part
-    assert isinstance(stack, Stack)
+    stack = _stack(candidate)
     number = stack.instances[0].series.number
     return (
         -score(stack),
@@ -161,15 +221,13 @@ def _notes(candidate: Candidate) -> tuple[Reason, ...]:
 
 
 def _ranking(candidate: Candidate, best: Candidate | None) -> Reason:
-    assert isinstance(candidate.part, Stack)
-    points = score(candidate.part)
+    points = score(_stack(candidate))
     if best is None or candidate is best:
         return reason("CHOSEN", score=points)
-    assert isinstance(best.part, Stack)
     return reason(
         "NOT_THE_BEST",
         score=points,
-        best_score=score(best.part),
+        best_score=score(_stack(best)),
         series=best.series_uid,
         stack=best.number,
     )

@@ -128,6 +128,8 @@ class Report:
         When the analysis started (time zone aware); the date and time of every result object.
     notes
         What a reader must know beside the findings (lossy input, completeness not confirmed, ...).
+    beside
+        Images of other series that the model read too; they are evidence.
     predecessors
         Results that this one supersedes, as (SOP Class UID, SOP Instance UID, Series UID) records.
     """
@@ -140,6 +142,7 @@ class Report:
     result_key: str
     created: datetime
     notes: tuple[Reason, ...] = ()
+    beside: tuple[InstanceHeader, ...] = ()
     predecessors: tuple["ObjectRef", ...] = field(default=())
 
 

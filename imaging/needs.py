@@ -1,5 +1,6 @@
 """What a model needs of a stack, and whether a stack meets it: pure matching, with reasons."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -66,6 +67,11 @@ class Need:
     min_coverage_mm
         Least size from left to right, front to back and head to foot, each along the axis of the
         block that runs closest to it.
+    description
+        Regular expression found in the description or the protocol of the series, case ignored.
+    name, others
+        Of a model of several inputs: what this one is called, and what the others must be, each of
+        them another series of the same study.
     """
 
     modalities: tuple[str, ...]
@@ -84,6 +90,9 @@ class Need:
     max_spacing_mm: float | None = None
     min_extent_mm: float | None = None
     min_coverage_mm: tuple[float, float, float] | None = None
+    description: str = ""
+    name: str = ""
+    others: tuple["Need", ...] = ()
 
 
 def misfits(need: Need, stack: Stack) -> tuple[Reason, ...]:
@@ -113,6 +122,9 @@ def _by_subject(need: Need, header: InstanceHeader) -> Iterator[Reason]:
     made = origin(header)
     if need.origins and made not in need.origins:
         yield reason("DERIVED", found=made, needed=need.origins)
+    said = f"{header.series.description}\n{header.series.protocol}"
+    if not re.search(need.description, said, re.IGNORECASE):
+        yield reason("DESCRIPTION", needed=need.description)
     given, wanted = contrast(header), {Contrast.YES: GIVEN, Contrast.NO: NOT_GIVEN}
     if need.contrast in wanted and given != wanted[need.contrast]:
         yield reason("CONTRAST", found=given, needed=wanted[need.contrast])

@@ -220,6 +220,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "the block is {found_mm:.0f} mm {along}; at least {least_mm:.0f} mm is needed",
         "扫描范围{along}为 {found_mm:.0f} mm，至少需要 {least_mm:.0f} mm",
     ),
+    "DESCRIPTION": (
+        "its description does not say {needed!r}, as the model needs",
+        "序列描述中没有该模型要求的 {needed!r}",
+    ),
     "KERNEL": (
         "the reconstruction kernel is {found} ({name}); {needed} is needed",
         "重建核为{found}（{name}），需要{needed}",

@@ -14,6 +14,22 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "rule {rule!r} does not let {model} run",
         "规则 {rule!r} 不允许运行 {model}",
     ),
+    "NO_SERIES_FOR_INPUT": (
+        "the model also reads {input}, which no other series of the study is",
+        "该模型还需读取 {input}，而检查中没有其他序列符合",
+    ),
+    "INPUT_ELSEWHERE": (
+        "the model also reads {input}, and what fits it lies elsewhere or shows less than half",
+        "该模型还需读取 {input}，而符合的序列位于别处，或覆盖不到本序列的一半",
+    ),
+    "READ_BESIDE": (
+        "the series is read as {input}, together with series {series}",
+        "该序列作为 {input} 与序列 {series} 一并读取",
+    ),
+    "READ_TOGETHER": (
+        "series {series} was read too, as {input}; it shows {share:.0%} of this one",
+        "序列 {series} 作为 {input} 一并读取，覆盖本序列的 {share:.0%}",
+    ),
     "NEEDS_MODEL": (
         "the model needs {models}, which is not installed",
         "该模型依赖的 {models} 尚未安装",

@@ -83,7 +83,8 @@ def measurement_report(
     there is none; findings then have no regions.
     """
     stamp = stamp_of(report, Kind.MEASUREMENTS, wetread_version)
-    sources = dict.fromkeys(map(reference_to, report.instances))  # frames share their instance
+    read = (*report.instances, *report.beside)
+    sources = dict.fromkeys(map(reference_to, read))  # frames share their instance
     evidence = [stand_in(ref) for ref in sources]
     if segmentation is not None:
         evidence.append(segmentation)

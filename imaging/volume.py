@@ -13,6 +13,18 @@ Voxels = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Beside:
+    """Another series of the study on the grid of a `Volume`, for a model of several inputs.
+
+    `voxels` are float32, (slice, row, column); `instances` are the images they came from.
+    """
+
+    name: str
+    voxels: Voxels
+    instances: tuple[InstanceHeader, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Volume:
     """Voxels and their place.
 
@@ -30,6 +42,8 @@ class Volume:
         slice numbers are the same in both.
     notes
         What was noticed or corrected while reading; the report repeats it.
+    beside
+        The other inputs of a model that has several, in their order.
     """
 
     voxels: Voxels
@@ -37,3 +51,4 @@ class Volume:
     instances: tuple[InstanceHeader, ...]
     source_grid: Grid | None = None
     notes: tuple[Reason, ...] = ()
+    beside: tuple[Beside, ...] = ()

@@ -34,6 +34,12 @@ class Channels:
         """Whether, of an output, each channel is a class of the whole image."""
         return self.form in _CLASSES
 
+    def images(self, key: str) -> tuple[str, ...]:
+        """Return a name for each channel of an input that is called `key`."""
+        if self.count <= 1:
+            return (key,)
+        return tuple(self.names.get(at, f"{key} {at + 1}") for at in range(self.count))
+
     @property
     def structures(self) -> dict[int, str]:
         """The names of channels without the background."""
@@ -50,6 +56,16 @@ class Bundle:
     figures: Mapping[str, str]
     inputs: Mapping[str, Channels]
     outputs: Mapping[str, Channels]
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The names of the images that are read together, one for each channel of each input."""
+        return tuple(name for key, each in self.inputs.items() for name in each.images(key))
+
+    @property
+    def turns(self) -> bool:
+        """Whether its configuration turns images to axes of its own."""
+        return "Orientation" in self.config.read_text(encoding="utf-8", errors="replace")
 
     @property
     def planar(self) -> bool:
@@ -106,12 +122,10 @@ def _lacks(bundle: Bundle, config: str) -> Iterator[str]:
 
 
 def _not_supported(bundle: Bundle) -> Iterator[str]:
-    several = [name for name, channels in bundle.inputs.items() if channels.count > 1]
-    if len(bundle.inputs) > 1:
-        yield f"several inputs are not supported: {', '.join(bundle.inputs)}"
-    for name in several:
-        wanted = ", ".join(bundle.inputs[name].names.values())
-        yield f"an image of several channels is not supported: {name} ({wanted})"
+    for name, each in bundle.inputs.items():
+        if each.count > 1 and (each.form == "rgb" or each.dimensions == _PLANE):
+            wanted = ", ".join(each.images(name))
+            yield f"a slice or picture of several channels is not supported: {name} ({wanted})"
     pred = bundle.outputs.get("pred")
     if pred and pred.form != "segmentation" and not pred.classifies:
         yield f"an output of the format {pred.form!r} is not supported: segmentation or classes"

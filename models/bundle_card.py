@@ -17,6 +17,11 @@ _WORDS = {
     "BREAST": ("breast",),
 }
 
+_AS_MONAI = """
+[input]  # the bundle does not turn images itself: axes (x, y, z) of what it was trained on
+axes = "LPS"
+"""
+
 
 def bundle_card(bundle: Bundle) -> Card:
     """Return what `bundle` says of itself."""
@@ -37,7 +42,8 @@ def bundle_card(bundle: Bundle) -> Card:
         regions=regions_in({**texts, **{str(at): name for at, name in structures.items()}}),
         answers=structures,
         evaluation=bundle.figures,
-        technical="",
+        technical="" if bundle.planar or bundle.turns else _AS_MONAI,
+        inputs=bundle.images if len(bundle.images) > 1 else (),
     )
 
 

@@ -15,6 +15,7 @@ import ctypes
 import importlib.util
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -33,7 +34,7 @@ from monai.data.image_reader import NibabelReader
 from monai.data.image_writer import NibabelWriter
 from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import decollate_batch, list_data_collate
-from monai.inferers.inferer import SimpleInferer
+from monai.inferers.inferer import SimpleInferer, SliceInferer
 from monai.transforms.compose import Compose
 from monai.transforms.io.dictionary import LoadImaged, SaveImaged
 from monai.transforms.post.dictionary import AsDiscreted
@@ -43,6 +44,7 @@ from monai.transforms.utility.dictionary import EnsureChannelFirstd
 _DIE_WITH_PARENT = 1
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SPATIAL = 3
+_ANY_GPU = r"torch\.device\('cuda(:\d+)?'\)"
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
 
 
@@ -56,6 +58,7 @@ class _Bundle:
         self._parser = ConfigParser()
         self._parser.read_config(str(config))
         _forget_missing(self._parser)
+        _say_device(self._parser, device)
         self._parser.read_meta(str(folder / "configs" / "metadata.json"))
         self._parser["bundle_root"] = str(folder)
         if "device" in self._parser:
@@ -63,18 +66,20 @@ class _Bundle:
         self._network = _network(self._parser, folder, self._device)
         for name in ("evaluator#_requires_", "inferer#_requires_"):
             self._part(name)
-        self._inferer = self._part("inferer") or SimpleInferer()
+        self._inferer = self._part("inferer", "evaluator#inferer") or SimpleInferer()
         self._before = self._part("preprocessing", "dataset#transform")
         self._after = self._part("postprocessing", "evaluator#postprocessing")
         self._amp = bool(self._part("evaluator#amp")) and self._device.type == "cuda"
-        self._key = self._image_key()
+        self._keys = self._image_keys()
+        # An inferer that cuts slices itself wants the volume that its author had.
+        self.planar = self.planar and not isinstance(self._inferer, SliceInferer)
         self._savers = _savers(self._after, decided=not self.classifies)
         for each in (*_flat(self._before), *_flat(self._after)):
             if isinstance(each, MapTransform) and "label" in each.keys:
                 each.allow_missing_keys = True  # what evaluating a bundle reads beside the image
 
-    def answer(self, image: Path, folder: Path) -> tuple[Any, Any]:
-        """Return the prediction, (channel, x, y, z), and its affine to RAS, for a NIfTI file.
+    def answer(self, images: list[Path], folder: Path) -> tuple[Any, Any]:
+        """Return the prediction, (channel, x, y, z), and its affine to RAS, for NIfTI files.
 
         Of a slice there is no z; of classes there is only the channel.
         """
@@ -83,9 +88,8 @@ class _Bundle:
             saver.saver.folder_layout = FolderLayout(
                 str(place), postfix="pred", extension=".nii", parent=False, makedirs=True
             )
-        item = self._before({self._key: str(image)})
-        batch = list_data_collate([item])
-        inputs = batch[self._key].to(self._device)
+        batch = list_data_collate([self._before(self._item(images))])
+        inputs = batch["image" if "image" in batch else self._keys[0]].to(self._device)
         with torch.no_grad(), torch.autocast(self._device.type, enabled=self._amp):
             output = {"image": inputs, "pred": self._inferer(inputs, self._network)}
         data = {**decollate_batch(batch)[0], **decollate_batch(output)[0]}
@@ -102,22 +106,29 @@ class _Bundle:
                 return self._parser.get_parsed_content(name)
         return None
 
-    def _image_key(self) -> str:
-        """Return under which key the image goes in, and see to it that files are read as NIfTI."""
+    def _item(self, images: list[Path]) -> dict[str, Any]:
+        """Return the images as the bundle's data list would name them."""
+        paths = list(map(str, images))
+        if len(self._keys) == 1:  # MONAI stacks files of one key as channels
+            return {self._keys[0]: paths if len(paths) > 1 else paths[0]}
+        if len(self._keys) != len(paths):
+            msg = f"its preprocessing reads the files {', '.join(self._keys)}, not {len(paths)}"
+            raise ValueError(msg)
+        return dict(zip(self._keys, paths, strict=True))
+
+    def _image_keys(self) -> list[str]:
+        """Return under which keys images go in, and see to it that files are read as NIfTI."""
         loaders = [each for each in _flat(self._before) if isinstance(each, LoadImaged)]
         if not loaders:
             loaders = [LoadImaged(keys="image")]
             given = [loaders[0], EnsureChannelFirstd(keys="image")]
             self._before = Compose([*given, *([self._before] if self._before else [])])
-        keys = sorted({str(key) for loader in loaders for key in loader.keys} - {"label"})
-        if len(keys) != 1:
-            msg = f"its preprocessing reads several files: {', '.join(keys)}"
-            raise ValueError(msg)
         for each in loaders:
             loader = each._loader  # noqa: SLF001 - its reader would be that of another format
             own = [reader for reader in loader.readers if isinstance(reader, NibabelReader)]
             loader.readers = [*own] or [NibabelReader()]
-        return keys[0]
+        keys = dict.fromkeys(str(key) for loader in loaders for key in loader.keys)
+        return [key for key in keys if key != "label"]
 
 
 def _network(parser: ConfigParser, folder: Path, device: torch.device) -> Any:
@@ -130,7 +141,7 @@ def _network(parser: ConfigParser, folder: Path, device: torch.device) -> Any:
     state = torch.load(weights, map_location=device, weights_only=True)
     names = (*(loader.get("load_dict") or {}), *_WRAPPERS)
     state = next((state[key] for key in names if isinstance(state.get(key), dict)), state)
-    network.load_state_dict(state, strict=bool(loader.get("strict", True)))
+    network.load_state_dict(state, strict=str(loader.get("strict", True)) == "True")
     return network.eval()
 
 
@@ -166,6 +177,21 @@ def _flat(transform: Any) -> Iterator[Any]:
         yield transform
     for each in inner or ():
         yield from _flat(each)
+
+
+def _say_device(parser: ConfigParser, device: str) -> None:
+    """Let what a bundle wants on any GPU be on the device that it is given."""
+
+    def said(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: said(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return list(map(said, value))
+        there = f"torch.device('{device}')"
+        return re.sub(_ANY_GPU, there, value) if isinstance(value, str) else value
+
+    if not device.startswith("cuda"):
+        parser.set(said(parser.get()))
 
 
 def _forget_missing(parser: ConfigParser) -> None:
@@ -226,13 +252,14 @@ def _held(pred: Any, spatial: int) -> tuple[Any, Any]:
 
 def _ask(bundle: _Bundle, question: dict[str, Any]) -> dict[str, Any]:
     """Answer one question; arrays are (slice, row, column) and affines LPS, as in Wetread."""
-    affine, voxels = np.array(question["affine"]), np.load(question["voxels"])
+    affine, images = np.array(question["affine"]), [np.load(path) for path in question["images"]]
     with tempfile.TemporaryDirectory(prefix="wetread-bundle-") as temporary:
         folder = Path(temporary)
         if bundle.planar:
-            pred = _slice_by_slice(bundle, voxels, affine)
+            pred = _slice_by_slice(bundle, images[0], affine)
         else:
-            pred, found = bundle.answer(_saved(voxels, affine, folder), folder)
+            given = [_saved(image, affine, folder / f"image-{n}") for n, image in enumerate(images)]
+            pred, found = bundle.answer(given, folder)
             affine = affine if found is None else _LPS_TO_RAS @ found
     if bundle.classifies:
         pred = np.atleast_2d(pred)
@@ -252,7 +279,8 @@ def _slice_by_slice(bundle: _Bundle, voxels: Any, affine: Any) -> Any:
     for image in voxels:
         with tempfile.TemporaryDirectory(prefix="wetread-bundle-") as temporary:
             folder = Path(temporary)
-            answer, _ = bundle.answer(_saved(image, _LPS_TO_RAS @ spacing, folder), folder)
+            given = _saved(image, _LPS_TO_RAS @ spacing, folder / "image")
+            answer, _ = bundle.answer([given], folder)
         if not bundle.classifies and answer.shape[1:] != image.T.shape:
             msg = f"it gave {answer.shape[1:]} for a slice of {image.T.shape}"
             raise ValueError(msg)
@@ -260,8 +288,8 @@ def _slice_by_slice(bundle: _Bundle, voxels: Any, affine: Any) -> Any:
     return np.stack(answers, axis=0 if bundle.classifies else 1)
 
 
-def _saved(voxels: Any, affine: Any, folder: Path) -> Path:
-    image = folder / "image.nii"
+def _saved(voxels: Any, affine: Any, place: Path) -> Path:
+    image = place.with_suffix(".nii")
     nibabel.save(nibabel.Nifti1Image(voxels.T, _LPS_TO_RAS @ affine), image)  # type: ignore[no-untyped-call]
     return image
 

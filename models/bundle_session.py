@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -56,13 +57,17 @@ class BundleSession:
         weakref.finalize(self, _stop, self._process, self._place)
         self._answered(PackageInvalid)
 
-    def run(self, voxels: NDArray[np.float32], affine: NDArray[np.float64]) -> BundleAnswer:
-        """Return what the bundle says about a volume; raises `InferenceFailed`."""
+    def run(
+        self, images: Sequence[NDArray[np.float32]], affine: NDArray[np.float64]
+    ) -> BundleAnswer:
+        """Return what the bundle says about images on one grid; raises `InferenceFailed`."""
         with tempfile.TemporaryDirectory(prefix="wetread-volume-") as temporary:
-            given, result = Path(temporary) / "volume.npy", Path(temporary) / "result.npy"
-            np.save(given, np.ascontiguousarray(voxels, dtype=np.float32))
+            result = Path(temporary) / "result.npy"
+            given = [Path(temporary) / f"image-{number}.npy" for number in range(len(images))]
+            for path, voxels in zip(given, images, strict=True):
+                np.save(path, np.ascontiguousarray(voxels, dtype=np.float32))
             question = {
-                "voxels": str(given),
+                "images": list(map(str, given)),
                 "affine": affine.tolist(),
                 "result": str(result),
             }

@@ -1,6 +1,7 @@
 """Writes a new `model.toml`: what is known is filled in, what only a person can say is marked."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ class Card:
         Names of what the network tells apart, by output channel or class.
     technical
         The tables `[input]` and `[inference]` as text; empty for a bundle.
+    inputs
+        Names of the images that are read together; none where there is one.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Card:
     answers: Mapping[int, str]
     evaluation: Mapping[str, str]
     technical: str
+    inputs: Sequence[str] = ()
 
 
 def card_text(card: Card) -> str:
@@ -48,6 +52,7 @@ def card_text(card: Card) -> str:
         _model(card, subject),
         _evaluation(card.evaluation),
         _needs(card),
+        *map(_input, card.inputs),
         card.technical,
         *_answers(card),
         _CHECKS,
@@ -109,6 +114,29 @@ def _needs(card: Card) -> str:
         "# min_slices = 20",
         "# max_spacing_mm = 5.0",
     ])  # fmt: skip
+
+
+def _input(name: str) -> str:
+    """Return which series of a study is meant, as far as a name tells."""
+    words = re.sub(r"[^a-z0-9]", "", name.lower())
+    found = next((rules for names, rules in _SERIES.items() if words in names.split()), "")
+    unsaid = f'description = "{PLACEHOLDER}: what its series description says"'
+    said = [found] if found else [unsaid]
+    lines = ["[[inputs]]  # a further series of the study, beside all that [needs] says"]
+    return "\n".join([*lines, f"name = {_text(_readable(name))}", *said])
+
+
+_SERIES = {
+    "t1c t1ce t1gd t1post": 'weightings = ["T1"]\ncontrast = "yes"',
+    "t1 t1w t1n t1pre": 'weightings = ["T1"]\ncontrast = "no"',
+    "t2 t2w": 'weightings = ["T2"]',
+    "flair t2flair t2f": 'weightings = ["FLAIR"]',
+    "pd": 'weightings = ["PD"]',
+    "adc": 'weightings = ["ADC"]',
+    "dwi hbv": 'weightings = ["DWI"]',
+    "ct": 'modalities = ["CT"]',
+    "pet suv": 'modalities = ["PT"]',
+}
 
 
 def _answers(card: Card) -> list[str]:

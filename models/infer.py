@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from imaging.errors import InferenceFailed
 from imaging.findings import Mask
-from imaging.geometry import axis_codes
+from imaging.geometry import Grid, axis_codes
+from imaging.header import InstanceHeader
 from imaging.resample import windowed
 from imaging.volume import Volume
 from models.bundle_maps import label_maps
-from models.manifest import Activation, Kind, Manifest, Mode, Sizing, Task
+from models.manifest import Activation, InputSpec, Kind, Manifest, Mode, Sizing, Task
 from models.package import Package
 from models.preprocess import (
     Block,
@@ -96,6 +97,10 @@ def predict(
     PackageInvalid
         The network cannot be loaded.
     """
+    given, wanted = 1 + len(volume.beside), 1 + len(package.manifest.needs.others)
+    if given != wanted:
+        msg = f"the model reads {wanted} series at once, and was given {given}"
+        raise InferenceFailed(msg)
     if package.manifest.kind is Kind.BUNDLE:
         return _bundle_says(package, volume, sessions)
     manifest, runner = package.manifest, sessions.runner(package)
@@ -107,9 +112,8 @@ def predict(
 
 
 def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps:
-    block = _block(manifest, volume)
-    scale = scale_of(block.voxels, manifest.input.intensity_of(_modality(volume)))
-    output = _output(manifest, scale(block.voxels), runner)
+    block, image = _image(manifest, volume)
+    output = _output(manifest, image, runner)
     channels = [label.channel for label in manifest.labels]
     if output.shape[1:] != block.grid.shape or output.shape[0] <= max(channels):
         msg = f"the network gave {output.shape} for an image of {block.grid.shape}"
@@ -120,9 +124,25 @@ def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps
     return LabelMaps(probability=probability, model_seconds=runner.seconds)
 
 
-def _block(manifest: Manifest, volume: Volume) -> Block:
+def _image(manifest: Manifest, volume: Volume) -> tuple[Block, Array]:
+    """Return the first input on the grid of the network, and the scaled image of all channels."""
+    spec, first = manifest.input, _block(manifest, volume.voxels, volume.grid)
+    scaled = [_scaled(first.voxels, spec, volume.instances)]
+    for other in volume.beside:
+        voxels = _block(manifest, other.voxels, volume.grid).voxels
+        scaled.append(_scaled(voxels, spec, other.instances))
+    if len(scaled) == 1:
+        return first, np.broadcast_to(scaled[0], (spec.channels, *scaled[0].shape))
+    return first, np.stack(scaled)
+
+
+def _scaled(voxels: Array, spec: InputSpec, instances: tuple[InstanceHeader, ...]) -> Array:
+    return scale_of(voxels, spec.intensity_of(instances[0].series.modality))(voxels)
+
+
+def _block(manifest: Manifest, voxels: Array, grid: Grid) -> Block:
     """Return the image that the network is given; slices keep their number."""
-    spec, block = manifest.input, Block(voxels=volume.voxels, grid=volume.grid)
+    spec, block = manifest.input, Block(voxels=voxels, grid=grid)
     if manifest.inference.mode is not Mode.SLICES or spec.size is None:
         return prepared(block, spec)
     block = prepared(block, replace(spec, sizing=Sizing.KEEP, size=None))
@@ -131,7 +151,10 @@ def _block(manifest: Manifest, volume: Volume) -> Block:
 
 def _bundle_says(package: Package, volume: Volume, sessions: Sessions) -> Prediction:
     started = time.perf_counter()
-    answer = sessions.ask(package, volume.voxels, volume.grid.affine)
+    axes = package.manifest.input.axes[::-1] or axis_codes(volume.grid)  # MONAI: (x, y, z)
+    turn = turn_to(axes, volume.grid)
+    images = [turn.array(v) for v in (volume.voxels, *(each.voxels for each in volume.beside))]
+    answer = sessions.ask(package, images, turn.grid(volume.grid).affine)
     seconds = time.perf_counter() - started
     if package.manifest.task is Task.SEGMENTATION:
         probability = label_maps(answer, package.manifest.labels, volume.grid)
@@ -157,14 +180,9 @@ def _as_one_slice(row: Array, volume: Volume) -> SliceClasses:
     return SliceClasses(center_mm=(x, y, z), instance_uid=None, probabilities=tuple(row.tolist()))
 
 
-def _modality(volume: Volume) -> str:
-    return volume.instances[0].series.modality
-
-
-def _output(manifest: Manifest, scaled: Array, runner: Runner) -> Array:
+def _output(manifest: Manifest, image: Array, runner: Runner) -> Array:
     """Return what the network says, (label, slice, row, column), on the image it is given."""
-    spec, inference = manifest.input, manifest.inference
-    image = np.broadcast_to(scaled, (spec.channels, *scaled.shape))
+    inference = manifest.inference
 
     def network(patches: Array) -> Array:
         return _activated(_through(runner, patches, manifest), inference.activation)
@@ -219,9 +237,7 @@ def class_probabilities(output: Array, classes: int) -> Array:
 
 def _whole_classes(manifest: Manifest, volume: Volume, runner: Runner) -> SeriesClasses:
     """Return the class probabilities of the series at once, as if it were one thick slice."""
-    block = _block(manifest, volume)
-    scale = scale_of(block.voxels, manifest.input.intensity_of(_modality(volume)))
-    image = np.repeat(scale(block.voxels)[np.newaxis], manifest.input.channels, axis=0)
+    _, image = _image(manifest, volume)
     rows = _in_batches([image], manifest, runner)
     return _classes_of(rows, volume, runner.seconds)
 
@@ -234,7 +250,7 @@ def _series_classes(
     inside = _gated(manifest, volume, masks)
     step = max(round(inference.step_mm / block.grid.spacing_mm[0]), 1)
     chosen = inside[(len(inside) - 1) % step // 2 :: step]  # as much left out below as above
-    scale = scale_of(block.voxels, spec.intensity_of(_modality(volume)))
+    scale = scale_of(block.voxels, spec.intensity_of(volume.instances[0].series.modality))
     images = [scale(_slice(block, index, manifest)) for index in chosen.tolist()]
     probabilities = _in_batches(images, manifest, runner)
     return SeriesClasses(

@@ -146,8 +146,9 @@ class InferenceSpec:
 class Label:
     """A structure the model outlines: codes, colour, and how its mask is made.
 
-    `channel` is the network's output channel, by default the one before `number`; `urgency` that of
-    a finding of this structure; `volume_ml` its least and largest plausible volume, where it is not
+    `channel` is the network's output channel, by default the one before `number`; `values` are the
+    numbers that stand for it where the network gives one map of numbers; `urgency` is that of a
+    finding of this structure; `volume_ml` its least and largest plausible volume, where it is not
     that of the package's checks.
     """
 
@@ -162,6 +163,7 @@ class Label:
     fill_holes: bool
     urgency: Urgency
     volume_ml: tuple[float, float] | None = None
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from imaging.errors import PackageInvalid
 from imaging.findings import Algorithm
 from imaging.identity import derived_uid
-from models.bundle import METADATA, is_bundle, read_bundle
+from models.bundle import METADATA, Bundle, is_bundle, read_bundle
 from models.manifest import Kind, Manifest, Task
 from models.manifest_file import FILE_NAME, read_manifest
 
@@ -67,8 +67,8 @@ def read_package(folder: Path) -> Package:
         raise PackageInvalid("\n".join([*problems, str(error)])) from error
     if kind is Kind.ONNX:
         problems += _weight_problems(folder, manifest.file)
-    elif not problems and read_bundle(folder).classifies != (manifest.task is Task.CLASSIFICATION):
-        problems.append(f"model.task is {manifest.task}, {METADATA} says otherwise")
+    elif not problems:
+        problems += _disagreements(read_bundle(folder), manifest)
     if problems:
         raise PackageInvalid("\n".join(problems))
     return Package(folder=folder, manifest=manifest, digest=digest_of(folder))
@@ -85,6 +85,17 @@ def _file_problems(folder: Path, kind: Kind) -> Iterator[str]:
         read_bundle(folder)
     except PackageInvalid as error:
         yield str(error)
+
+
+def _disagreements(bundle: Bundle, manifest: Manifest) -> Iterator[str]:
+    if bundle.classifies != (manifest.task is Task.CLASSIFICATION):
+        yield f"model.task is {manifest.task}, {METADATA} says otherwise"
+    images, named = bundle.images, 1 + len(manifest.needs.others)
+    if named != len(images):
+        yield (
+            f"{METADATA} reads {len(images)} images ({', '.join(images)}), [[inputs]] names "
+            f"{named if named > 1 else 'none'}: each must say which series of a study it is"
+        )
 
 
 def _weight_problems(folder: Path, file: str) -> list[str]:

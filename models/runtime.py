@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -107,8 +107,8 @@ class Sessions:
     _bundles: dict[tuple[str, str], BundleSession] = field(default_factory=dict, init=False)
     _loading: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def ask(self, package: Package, voxels: Array, affine: Matrix) -> BundleAnswer:
-        """Return what a bundle says about a volume, on the first device that works.
+    def ask(self, package: Package, images: Sequence[Array], affine: Matrix) -> BundleAnswer:
+        """Return what a bundle says about images on one grid, on the first device that works.
 
         Raises
         ------
@@ -117,12 +117,14 @@ class Sessions:
         """
         for device in self.devices[:-1]:
             try:
-                return self._ask(package, device, (voxels, affine))
+                return self._ask(package, device, (images, affine))
             except ModelError:
                 continue
-        return self._ask(package, self.devices[-1], (voxels, affine))
+        return self._ask(package, self.devices[-1], (images, affine))
 
-    def _ask(self, package: Package, device: Device, volume: tuple[Array, Matrix]) -> BundleAnswer:
+    def _ask(
+        self, package: Package, device: Device, volume: tuple[Sequence[Array], Matrix]
+    ) -> BundleAnswer:
         with self.turns.on(device.name):
             try:
                 return self._bundle(package, device).run(*volume)

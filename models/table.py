@@ -29,7 +29,11 @@ class Table:
     def close(self) -> None:
         """Note every key that was not read."""
         for key in self._content.keys() - self._read:
-            self._note(key, "is not known")
+            self.note(key, "is not known")
+
+    def note(self, key: str, what: str) -> None:
+        """Note a problem with the value of a key."""
+        self._problems.append(f"{self._place_of(key)} {what}")
 
     def text(self, key: str, *, pattern: str = r"[\s\S]+", default: str | None = None) -> str:
         """Return a text that matches `pattern`."""
@@ -37,20 +41,20 @@ class Table:
         if value is None:
             return ""
         if not isinstance(value, str) or (value != default and not re.fullmatch(pattern, value)):
-            self._note(key, "is not a text" if not isinstance(value, str) else "is not allowed")
+            self.note(key, "is not a text" if not isinstance(value, str) else "is not allowed")
             return ""
         if value.startswith(PLACEHOLDER):
-            self._note(key, "still has to be filled in")
+            self.note(key, "still has to be filled in")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts; none when the key is absent."""
         value = self._value(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            self._note(key, "is not a list of texts")
+            self.note(key, "is not a list of texts")
             return ()
         if PLACEHOLDER in value:
-            self._note(key, f"still has to be filled in: {' '.join(value)}")
+            self.note(key, f"still has to be filled in: {' '.join(value)}")
         return tuple(value)
 
     def choices(self, key: str, among: Collection[str]) -> tuple[str, ...]:
@@ -58,14 +62,14 @@ class Table:
         values = self.texts(key)
         unknown = [value for value in values if value not in among]
         if unknown:
-            self._note(key, f"has {', '.join(unknown)}, not among {', '.join(among)}")
+            self.note(key, f"has {', '.join(unknown)}, not among {', '.join(among)}")
         return values
 
     def flag(self, key: str, *, default: bool) -> bool:
         """Return true or false."""
         value = self._value(key, default)
         if not isinstance(value, bool):
-            self._note(key, "is not true or false")
+            self.note(key, "is not true or false")
             return default
         return value
 
@@ -74,7 +78,7 @@ class Table:
         first = next(iter(kind))
         value = self._value(key, default)
         if value is not None and value not in set(kind):
-            self._note(key, f"is {value!r}, not one of {', '.join(kind)}")
+            self.note(key, f"is {value!r}, not one of {', '.join(kind)}")
         return next((member for member in kind if member == value), first)
 
     def number(
@@ -94,7 +98,7 @@ class Table:
         if value is None:
             return low
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            self._note(key, f"is not a whole number from {low}")
+            self.note(key, f"is not a whole number from {low}")
             return low
         return value
 
@@ -110,15 +114,23 @@ class Table:
             return None
         value = self._value(key, None)
         if not isinstance(value, list) or len(value) != count:
-            self._note(key, f"is not a list of {count} numbers")
+            self.note(key, f"is not a list of {count} numbers")
             return None
         return tuple(self._bounded(key, item, (low, high)) for item in value)
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """Return a list of whole numbers from 1; none when the key is absent."""
+        value = self._value(key, [])
+        if not isinstance(value, list) or not all(type(each) is int and each > 0 for each in value):
+            self.note(key, "is not a list of whole numbers from 1")
+            return ()
+        return tuple(value)
 
     def code(self, key: str) -> Code:
         """Return a coded concept, written as [value, scheme, meaning]."""
         parts = self.texts(key)
         if len(parts) != _CODE_PARTS or not all(parts):
-            self._note(key, "is not a code [value, scheme, meaning]")
+            self.note(key, "is not a code [value, scheme, meaning]")
             return Code("", "", "")
         return Code(*parts)
 
@@ -126,11 +138,16 @@ class Table:
         """Return every text of this table by its key."""
         return {key: self.text(key) for key in self._content}
 
+    def content(self, key: str) -> Mapping[str, object]:
+        """Return a table inside this one as it is written; an absent one is empty."""
+        value = self._content.get(key)
+        return value if isinstance(value, dict) else {}
+
     def table(self, key: str) -> "Table":
         """Return a table inside this one; an absent one is empty."""
         value = self._value(key, {})
         if not isinstance(value, dict):
-            self._note(key, "is not a table")
+            self.note(key, "is not a table")
             value = {}
         return Table(value, self._place_of(key), self._problems)
 
@@ -139,36 +156,49 @@ class Table:
         names = [key for key, value in self._content.items() if isinstance(value, dict)]
         return {key: self.table(key) for key in names if re.fullmatch(pattern, key)}
 
-    def tables(self, key: str) -> tuple["Table", ...]:
-        """Return the tables of an array of tables; none when the key is absent."""
+    def tables(
+        self, key: str, *, beneath: Mapping[str, object] | None = None
+    ) -> tuple["Table", ...]:
+        """Return the tables of an array of tables; none when the key is absent.
+
+        What one does not say is taken from `beneath`.
+        """
         value = self._value(key, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            self._note(key, "is not an array of tables")
+            self.note(key, "is not an array of tables")
             return ()
         place = self._place_of(key)
         return tuple(
-            Table(item, f"{place}[{index}]", self._problems) for index, item in enumerate(value)
+            Table({**(beneath or {}), **item}, f"{place}[{index}]", self._problems)
+            for index, item in enumerate(value)
         )
 
     def _value(self, key: str, default: object) -> object:
         self._read.add(key)
         value = self._content.get(key, default)
         if value is None:
-            self._note(key, "is missing")
+            self.note(key, "is missing")
         return value
 
     def _bounded(self, key: str, value: object, bounds: tuple[float, float]) -> float:
         low, high = bounds
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self._note(key, "is not a number")
+            self.note(key, "is not a number")
             return low
         if not low <= value <= high:
-            self._note(key, f"is {value:g}, not from {low:g} to {high:g}")
+            self.note(key, f"is {value:g}, not from {low:g} to {high:g}")
             return low
         return float(value)
 
     def _place_of(self, key: str) -> str:
         return f"{self._place}.{key}" if self._place else key
 
-    def _note(self, key: str, what: str) -> None:
-        self._problems.append(f"{self._place_of(key)} {what}")
+
+def two(values: tuple[float, ...] | None) -> tuple[float, float] | None:
+    """Return the two numbers of a list that was read."""
+    return (values[0], values[1]) if values else None
+
+
+def three(values: tuple[float, ...] | None) -> tuple[float, float, float] | None:
+    """Return the three numbers of a list that was read."""
+    return (values[0], values[1], values[2]) if values else None

@@ -42,7 +42,7 @@ def _try_bundle(package: Package, sessions: Sessions) -> None:
     grid = Grid(shape=_BUNDLE_SHAPE, affine=affine, frame_of_reference_uid="")
     noise = np.random.default_rng(0).normal(0.0, 200.0, grid.shape).astype(np.float32)
     try:
-        answer = sessions.ask(package, noise, affine)
+        answer = sessions.ask(package, [noise] * (1 + len(package.manifest.needs.others)), affine)
         if package.manifest.task is Task.CLASSIFICATION:
             class_probabilities(answer.voxels, len(package.manifest.classes))
         else:
@@ -53,7 +53,8 @@ def _try_bundle(package: Package, sessions: Sessions) -> None:
 
 def _problems(manifest: Manifest, runner: Runner, batch: int) -> Iterator[str]:
     shape = _shape(manifest)
-    images = np.random.default_rng(0).random((batch, manifest.input.channels, *shape))
+    channels = manifest.input.channels + len(manifest.needs.others)
+    images = np.random.default_rng(0).random((batch, channels, *shape))
     given = np.moveaxis(images, 1, -1) if manifest.input.channels_last else images
     try:
         output = runner(given.astype(np.float32))

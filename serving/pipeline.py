@@ -5,8 +5,6 @@ series by one model, from voxels to stored DICOM objects, `Pipeline.conclude` en
 Each may be repeated: what is written is keyed by content, so a repetition writes the same.
 """
 
-import math
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,7 +16,8 @@ from pydicom import Dataset
 
 from dicom_node.peers import OUTPUTS
 from dicom_node.routing import Candidate, Decision, Rule, decide, rule_for
-from imaging.errors import InputError, ModelError, NotFound, TooLarge
+from imaging.companions import brought_together
+from imaging.errors import InputError, ModelError, NotFound
 from imaging.findings import Finding, Mask, Report
 from imaging.identity import derived_uid
 from imaging.notice import Notice
@@ -35,10 +34,12 @@ from models.registry import Registry
 from models.runtime import Sessions
 from serving.encoding import Draft, notice_draft, report_drafts, segmentation_draft
 from serving.journal import Journal
+from serving.memory_needed import require_memory
 from serving.recent import Recent
 from serving.records import DecisionRecord, Result, finding_record, reason_record
 from serving.results import ResultStore
 from serving.settings import Settings
+from serving.stopwatch import Stopwatch
 from serving.studies import (
     StudyReader,
     arrival_notes,
@@ -47,11 +48,9 @@ from serving.studies import (
     source_dataset,
     why_not,
 )
-from serving.tickets import Assignment, Plan, StudyTicket, planned_digest
+from serving.tickets import Assignment, Plan, StudyTicket, Together, planned_digest
 
 _log = structlog.get_logger(__name__)
-# Volumes in float32 beside those of the network's output and of the labels: measured.
-_COPIES = 2
 _KEPT = 2  # volumes held for the next model of the same study
 
 
@@ -95,6 +94,7 @@ class Pipeline:
                 model=decision.model,
                 destinations=destinations,
                 digests=_digests(packages, decision.model),
+                beside=[Together(series_uid=c.series_uid, stack=c.stack) for c in decision.beside],
             )
             for decision in decisions
             if decision.chosen
@@ -106,7 +106,7 @@ class Pipeline:
 
         What cannot be read or run becomes a result too: an "AI analysis not performed" object.
         """
-        watch = _Stopwatch()
+        watch = Stopwatch()
         package = self._package(assignment, assignment["model"])
         stack, source = self._stack(assignment)
         drafts: tuple[Draft, ...]
@@ -201,19 +201,22 @@ class Pipeline:
         return self._registry.get(model, planned_digest(assignment, model))
 
     def _volume(self, assignment: Assignment, package: Package, stack: Stack) -> Volume:
-        """Return the voxels in the unit that a model wants; models that want the same share."""
-        unit = package.manifest.needs.unit
-        self._require_memory(stack, package)
-        return self._volumes.get((*_place(assignment), unit), lambda: load_volume(stack, unit=unit))
+        """Return the voxels in the unit that a model wants, and its other inputs beside."""
+        require_memory(stack, package, most=self._settings.analysis.memory_bytes)
+        study, needs = assignment["study"], package.manifest.needs
+        first = self._loaded(study, assignment, stack=stack, unit=needs.unit)
+        others = [
+            (need.name, self._loaded(study, part, stack=self._part(study, part), unit=need.unit))
+            for need, part in zip(needs.others, assignment.get("beside", ()), strict=False)
+        ]
+        return brought_together(first, others) if others else first
 
-    def _require_memory(self, stack: Stack, package: Package) -> None:
-        """Refuse a volume that would not fit, before a byte of it is read."""
-        maps = [label.channel + 1 for label in package.manifest.labels] or [1]
-        copies = _COPIES + max(maps) + len(maps)
-        needed = copies * 4 * math.prod(stack.grid.shape)
-        if needed > (most := self._settings.analysis.memory_bytes):
-            msg = f"it needs {needed / 2**30:.1f} GB, one study may take {most / 2**30:.1f} GB"
-            raise TooLarge(msg)
+    def _loaded(
+        self, study: StudyTicket, part: Assignment | Together, *, stack: Stack, unit: str
+    ) -> Volume:
+        """Return the voxels of a part of a series; models that want the same share them."""
+        key = (study["content_digest"], part["series_uid"], part["stack"], unit)
+        return self._volumes.get(key, lambda: load_volume(stack, unit=unit))
 
     def _forget_others(self, content_digest: str) -> None:
         """Let go of the volumes of earlier studies."""
@@ -232,7 +235,8 @@ class Pipeline:
         prediction = predict(package, volume, sessions=self._sessions, masks=masks)
         needed = sorted(self._package(assignment, m).digest for m in package.manifest.uses)
         digests = (package.digest, self._settings.digest, *needed)
-        result_key = derived_uid(*digests, *sorted(h.image_key for h in volume.instances))
+        read = (*volume.instances, *(h for each in volume.beside for h in each.instances))
+        result_key = derived_uid(*digests, *sorted(header.image_key for header in read))
         return _Answer(
             result_key=result_key,
             found=interpret(prediction, package, volume, result_key=result_key, masks=masks),
@@ -263,6 +267,7 @@ class Pipeline:
             result_key=answer.result_key,
             created=self._created(study["workitem_uid"]),
             notes=(*volume.notes, *arrival_notes(study)),
+            beside=tuple(header for each in volume.beside for header in each.instances),
             predecessors=self._journal.predecessors(
                 study["study_uid"], assignment["model"], not_of=study["workitem_uid"]
             ),
@@ -270,11 +275,15 @@ class Pipeline:
         return on_source(report, volume)
 
     def _stack(self, assignment: Assignment) -> tuple[Stack, Dataset]:
-        wanted = (assignment["series_uid"], assignment["stack"])
-        for candidate in self._candidates(assignment["study"]):
+        stack = self._part(assignment["study"], assignment)
+        return stack, source_dataset(stack.instances[0])
+
+    def _part(self, study: StudyTicket, part: Assignment | Together) -> Stack:
+        wanted = (part["series_uid"], part["stack"])
+        for candidate in self._candidates(study):
             if (candidate.series_uid, candidate.number) == wanted:
                 assert isinstance(candidate.part, Stack)
-                return candidate.part, source_dataset(candidate.part.instances[0])
+                return candidate.part
         msg = f"series {wanted[0]} is no longer in the archive"
         raise NotFound(msg)
 
@@ -350,24 +359,6 @@ class _Answer:
     result_key: str
     found: Interpretation
     model_seconds: float
-
-
-class _Stopwatch:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self._laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self._laps[stage], self._last = round(now - self._last, 4), now
-
-    def note(self, stage: str, seconds: float) -> None:
-        self._laps[stage] = round(seconds, 4)
-
-    def of(self, model: str) -> dict[str, float]:
-        return {f"{model}/{stage}": seconds for stage, seconds in self._laps.items()}
 
 
 def _place(assignment: Assignment) -> tuple[str, str, int]:

@@ -33,8 +33,17 @@ class StudyTicket(TypedDict):
     short: dict[str, list[int]]
 
 
+class Together(TypedDict):
+    """A part of another series that is read beside the one of an assignment."""
+
+    series_uid: str
+    stack: int
+
+
 class Assignment(TypedDict):
     """One model's reading of one part of one series.
+
+    `beside` are the other inputs of a model that has several, in their order.
 
     `digests` names the version of the model, and of those whose masks it needs, that were served
     when the study was planned; work from before versions had stages has none.
@@ -46,6 +55,7 @@ class Assignment(TypedDict):
     model: str
     destinations: list[str]
     digests: NotRequired[dict[str, str]]
+    beside: NotRequired[list[Together]]
 
 
 class SetAside(TypedDict):

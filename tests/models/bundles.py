@@ -213,7 +213,98 @@ def graded(dimensions):
     }  # fmt: skip
 
 
-CONFIGS = {"spleen": spleen, "whole_body": whole_body, "without_inverse": without_inverse}
+def four_channels():
+    """A SegResNet of four MR contrasts whose answer is one map of the numbers 1, 2 and 4."""
+    config = dict(_RUN)
+    config["test_datalist"] = "$[]"
+    config["dataset"] = {**_RUN["dataset"], "data": "@test_datalist"}
+    choice = "torch.where(x[[0]] > 0, 1, torch.where(x[[1]] > 0, 2, 0))"
+    return {
+        **config,
+        "network_def": {**SEGRESNET, "in_channels": 4, "out_channels": 3},
+        "preprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "LoadImaged", "keys": "image", "image_only": False},
+            {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": True,
+             "channel_wise": True},
+        ]},
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [24, 24, 16],
+                    "sw_batch_size": 1, "overlap": 0.5},
+        "postprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "Activationsd", "keys": "pred", "sigmoid": True},
+            {**_INVERT, "meta_keys": "pred_meta_dict", "nearest_interp": False},
+            {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5},
+            {"_target_": "Lambdad", "keys": "pred",
+             "func": f"$lambda x: torch.where(x[[2]] > 0, 4, {choice})"},
+            {**_SAVE, "meta_keys": "pred_meta_dict", "output_dtype": "uint8", "resample": False,
+             "squeeze_end_dims": True}]},
+        "handlers": [_LOADER, _STATS],
+    }  # fmt: skip
+
+
+def three_files():
+    """A U-Net of three phases that lie in files of their own."""
+    keys = {"keys": ["artery", "vein", "excret"]}
+    concat = "$lambda d: {**d, 'image': torch.cat([d['artery'], d['vein'], d['excret']])}"
+    return {
+        **_RUN,
+        "dataset": {**_RUN["dataset"], "data": "@datalist"},
+        "network_def": {**UNET, "in_channels": 3, "out_channels": 3},
+        "preprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "LoadImaged", **keys},
+            {"_target_": "EnsureChannelFirstd", **keys},
+            {"_target_": "Orientationd", **keys, "axcodes": "LPS"},
+            {"_target_": "Spacingd", **keys, "pixdim": [3.0, 3.0, 3.0], "mode": "bilinear"},
+            {"_target_": "Lambda", "func": concat},
+            {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": -1000, "a_max": 1000,
+             "b_min": 0.0, "b_max": 1.0, "clip": True},
+        ]},
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16, 16],
+                    "sw_batch_size": 4, "overlap": 0.25},
+        "postprocessing": {"_target_": "Compose", "transforms": [
+            _ARGMAX,
+            {**_INVERT, "orig_keys": "artery", "nearest_interp": True}, _SAVE]},
+        "handlers": [{**_LOADER, "strict": "True"}],
+    }  # fmt: skip
+
+
+def slice_inferer():
+    """A U-Net of slices whose inferer takes the volume and cuts it itself."""
+    keys = {"keys": "image"}
+    return {
+        **_RUN,
+        "ckpt_path": "$@bundle_root + '/models/model.pt'",
+        "network_def": {**UNET, "spatial_dims": 2, "out_channels": 4},
+        "preprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "LoadImaged", **keys, "image_only": False},
+            {"_target_": "EnsureChannelFirstd", **keys},
+            {"_target_": "ScaleIntensityd", **keys, "minv": -9.0, "maxv": 9.0},
+            {"_target_": "EnsureTyped", **keys, "device": "@device"},
+        ]},
+        "inferer": {"_target_": "SliceInferer", "roi_size": [32, 32], "spatial_dim": 2},
+        "postprocessing": {"_target_": "Compose", "transforms": [
+            _SOFTMAX,
+            {**_INVERT, "meta_key_postfix": "meta_dict", "nearest_interp": False},
+            _ARGMAX, {**_SAVE, "meta_keys": "pred_meta_dict"}]},
+        "handlers": [{**_LOADER, "load_path": "@ckpt_path"}],
+        "evaluating": ["$@evaluator.run()"],
+    }  # fmt: skip
+
+
+def wants_a_gpu():
+    """A bundle that was written where there always is a GPU."""
+    config = spleen()
+    config["network"] = "$@network_def.to(torch.device('cuda'))"
+    return config
+
+
+CONFIGS = {
+    "spleen": spleen,
+    "whole_body": whole_body,
+    "without_inverse": without_inverse,
+    "four_channels": four_channels,
+    "three_files": three_files,
+    "slice_inferer": slice_inferer,
+}
 
 
 def metadata(names, **changes):

@@ -88,6 +88,21 @@ min_agreement = 0.8
 """
 
 
+TOGETHER = SEGMENTATION.replace(
+    "[input]",
+    """
+[[inputs]]
+name = "T1"
+weightings = ["T1"]
+
+[[inputs]]
+name = "T2"
+weightings = ["T2"]
+
+[input]""",
+)
+
+
 def write_package(folder: Path, manifest: str, network: onnx.ModelProto) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.toml").write_text(manifest, encoding="utf-8")
@@ -98,6 +113,14 @@ def write_package(folder: Path, manifest: str, network: onnx.ModelProto) -> Path
 def segmenter() -> onnx.ModelProto:
     """The image itself, of any size, as the one probability map."""
     return _model([helper.make_node("Identity", ["x"], ["y"])], rank=5)
+
+
+def difference() -> onnx.ModelProto:
+    """The first channel less the second, as the one probability map."""
+    weight = numpy_helper.from_array(
+        np.array([1.0, -1.0], np.float32).reshape(1, 2, 1, 1, 1), "weight"
+    )
+    return _model([helper.make_node("Conv", ["x", "weight"], ["y"])], rank=5, weights=[weight])
 
 
 def classifier() -> onnx.ModelProto:

@@ -10,7 +10,7 @@ from models.card import card_text, placeholders
 from models.manifest import Kind
 from models.package import read_package
 from models.registry import Registry
-from tests.models.bundles import graded, spleen, write_bundle
+from tests.models.bundles import four_channels, graded, spleen, write_bundle
 
 
 @pytest.fixture
@@ -47,8 +47,9 @@ def test_everything_that_is_not_supported_is_said_at_once(tmp_path):
     bundle = write_bundle(
         tmp_path / "bundle",
         spleen(),
-        num_channels=2,
-        channel_def={"0": "T1", "1": "FLAIR"},
+        num_channels=3,
+        channel_def={"0": "R", "1": "G", "2": "B"},
+        format="RGB",
     )
     (bundle / "models" / "model.pt").unlink()
     (bundle / "configs" / "inference.json").unlink()
@@ -59,7 +60,7 @@ def test_everything_that_is_not_supported_is_said_at_once(tmp_path):
         read_bundle(bundle)
     said = str(refused.value).splitlines()
     assert len(said) == 4
-    for part in ("inference.json", "weights", "T1, FLAIR", "'object'"):
+    for part in ("inference.json", "weights", "R, G, B", "'object'"):
         assert any(part in line for line in said)
 
 
@@ -125,4 +126,30 @@ def test_classes_are_written_by_index_and_must_stay_classes(tmp_path):
     metadata = bundle / "configs" / "metadata.json"
     metadata.write_text(metadata.read_text().replace('"labels"', '"segmentation"'))
     with pytest.raises(PackageInvalid, match=r"model.task is classification, .* says otherwise"):
+        read_package(bundle)
+
+
+def test_a_bundle_of_several_channels_says_which_series_each_is(tmp_path):
+    contrasts = {"0": "T1c", "1": "T1", "2": "T2", "3": "Other"}
+    bundle = write_bundle(
+        tmp_path / "bundle", four_channels(), num_channels=4, channel_def=contrasts, modality="MR"
+    )
+    text = card_text(bundle_card(read_bundle(bundle)))
+    assert placeholders(text) == ['description = "REPLACE: what its series description says"']
+    assert 'axes = "LPS"' in text  # nothing in it turns an image
+    text = text.replace("REPLACE: what its series description says", "other")
+    (bundle / "model.toml").write_text(text)
+    needs = read_package(bundle).manifest.needs
+    said = [(each.name, each.weightings, each.contrast) for each in (needs, *needs.others)]
+    assert said == [
+        ("T1c", ("T1",), "yes"),
+        ("T1", ("T1",), "no"),
+        ("T2", ("T2",), "any"),
+        ("Other", (), "any"),
+    ]
+    assert needs.others[2].description == "other"
+    (bundle / "model.toml").write_text(
+        text[: text.index("[[inputs]]")] + text[text.index("[input]") :]
+    )
+    with pytest.raises(PackageInvalid, match=r"4 images \(T1c, T1, T2, Other\), .* names none"):
         read_package(bundle)

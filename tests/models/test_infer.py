@@ -7,6 +7,7 @@ import pytest
 
 from imaging.errors import InferenceFailed
 from imaging.header import header_of
+from imaging.volume import Beside
 from models.infer import LabelMaps, SeriesClasses, predict
 from models.package import read_package
 from models.runtime import Sessions
@@ -14,7 +15,9 @@ from tests.builders import mr_series
 from tests.models.networks import (
     CLASSIFICATION,
     SEGMENTATION,
+    TOGETHER,
     classifier,
+    difference,
     planar,
     segmenter,
     whole_classifier,
@@ -198,3 +201,14 @@ def test_a_network_of_slices_outlines_a_volume(run):
     found = run(text, planar(16), volume_of(voxels, grid_of(voxels.shape)))
     assert isinstance(found, LabelMaps)
     np.testing.assert_array_equal(found.probability[0] > 0.5, voxels > 50.0)
+
+
+def test_several_inputs_are_channels_in_their_order_each_scaled_by_itself(run):
+    first, second = RNG.random((2, 8, 10, 10), dtype=np.float32) * [[[[1.0]]], [[[900.0]]]]
+    volume = volume_of(first, grid_of(first.shape))
+    beside = Beside(name="T2", voxels=second.astype(np.float32), instances=volume.instances)
+    found = run(TOGETHER, difference(), replace(volume, beside=(beside,)))
+    expected = first / first.max() - second / second.max()
+    np.testing.assert_allclose(found.probability[0], expected, atol=1e-5)
+    with pytest.raises(InferenceFailed, match="reads 2 series at once, and was given 1"):
+        run(TOGETHER, difference(), volume)

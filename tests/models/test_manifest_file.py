@@ -51,3 +51,37 @@ def test_a_misspelt_need_is_a_problem_not_a_model_that_never_runs(tmp_path: Path
     assert problems[0].startswith("needs.orientations has transverse, not among axial, ")
     assert problems[1].startswith("needs.kernels has hard, not among soft, ")
     assert problems[2] == "needs.contrast is 'maybe', not one of any, yes, no"
+
+
+def with_inputs(lines: str, folder: Path) -> Path:
+    text = (CATALOG / "brain_extraction.toml").read_text(encoding="utf-8")
+    path = folder / "model.toml"
+    path.write_text(text.replace("[input]\n", f"{lines}\n[input]\n", 1), encoding="utf-8")
+    return path
+
+
+def test_each_input_has_what_needs_says_and_what_it_says_itself(tmp_path: Path) -> None:
+    lines = """
+[[inputs]]
+name = "T1c"
+contrast = "yes"
+[[inputs]]
+name = "FLAIR"
+weightings = ["FLAIR"]
+description = "dark.?fluid"
+"""
+    needs = read_manifest(with_inputs(lines, tmp_path)).needs
+    (other,) = needs.others
+    assert (needs.name, needs.contrast, needs.weightings) == ("T1c", Contrast.YES, ("T1",))
+    assert (other.name, other.contrast, other.weightings) == ("FLAIR", Contrast.ANY, ("FLAIR",))
+    assert (other.regions, other.description) == (("HEAD",), "dark.?fluid")
+
+
+def test_inputs_that_cannot_be_told_apart_are_a_problem(tmp_path: Path) -> None:
+    lines = '[[inputs]]\nname = "A"\ndescription = "("\n[[inputs]]\nname = "A"\nkernel = "x"\n'
+    with pytest.raises(PackageInvalid) as caught:
+        read_manifest(with_inputs(lines, tmp_path))
+    said = str(caught.value)
+    assert "inputs[0].description is no regular expression" in said
+    assert "inputs[1].kernel is not known" in said
+    assert "inputs has two of one name" in said
