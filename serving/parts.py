@@ -94,7 +94,13 @@ class Parts:
         return Teller(
             self.settings.notify,
             self.messages,
-            Stories(self.index, self.journal, self.assessments, messages=self.messages),
+            Stories(
+                self.index,
+                self.archive,
+                self.journal,
+                assessments=self.assessments,
+                messages=self.messages,
+            ),
             limits=self.settings.delivery,
             slots=self.slots,
         )

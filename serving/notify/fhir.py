@@ -33,6 +33,9 @@ def composed(story: Story, target: Target) -> bytes | Told:
     study = story.study
     if not study.patient_id:
         return Told(verdict="refused", words="the study has no patient ID")
+    system = _system(story, target)
+    if not system:
+        return Told(verdict="refused", words="the issuer of the patient ID is none of issuers")
     report, patient, imaging, *observations = resources(
         study,
         story.series,
@@ -40,7 +43,7 @@ def composed(story: Story, target: Target) -> bytes | Told:
         assessed=story.assessed,
         issued=story.message.planned_at,
     )
-    patient["identifier"] = [{"system": target.patient_system, "value": study.patient_id}]
+    patient["identifier"] = [{"system": system, "value": study.patient_id}]
     read = map(_read, story.earlier)  # a target may have been of another kind
     earlier = [told for told in read if told.get("type") == "transaction"]
     report["status"] = _status(report["status"], story, earlier)
@@ -50,6 +53,12 @@ def composed(story: Story, target: Target) -> bytes | Told:
     entries = map(_entry, (patient, imaging, *observations, *withdrawn, report))
     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
     return json.dumps(bundle, ensure_ascii=False).encode()
+
+
+def _system(story: Story, target: Target) -> str:
+    """Return the system of the patient ID, empty where the images name an issuer without one."""
+    issuer = story.issuer() if target.issuers else ""
+    return target.patient_system if issuer == "" else target.issuers.get(issuer or "", "")
 
 
 def _status(status: str, story: Story, earlier: Sequence[Json]) -> str:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -38,6 +39,7 @@ class Target:
     events: tuple[MessageEvent, ...] = _EVENTS
     accession: bool = False
     patient_system: str = ""
+    issuers: Mapping[str, str] = field(default_factory=dict)
     token_url: str = ""
     client_id: str = ""
     scope: str = ""

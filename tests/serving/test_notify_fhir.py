@@ -6,6 +6,7 @@ The server is another project's (`fhir_peer.py`); bundles are checked by the lib
 import base64
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -17,11 +18,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from fhir.resources.R4B.bundle import Bundle
 from pydantic import ValidationError
 
+from dicom_node.scu import Timeouts
 from imaging.reasons import reason
+from imaging.whose import Whose
 from serving.assessments import AssessmentRequest
 from serving.commands.check import _target
 from serving.commands.status import status as print_status
+from serving.notify import fhir
 from serving.notify.target import Target
+from serving.notify.told import Told
 from serving.settings import Settings, load
 from serving.worker import build_writer
 from tests.serving.bench import Bench, mr
@@ -163,7 +168,7 @@ def test_a_patient_and_a_study_that_are_there_are_used_as_they_are(told, fhir_se
     assert (kept["birthDate"], kept["identifier"]) == ("1950-01-01", identifier)
 
 
-def test_two_patients_of_one_number_are_refused_and_shown(told, fhir_server: FhirServer, capsys):
+def test_two_patients_of_one_number_are_refused(told, fhir_server: FhirServer):
     known = {"resourceType": "Patient", "identifier": [{"system": SYSTEM, "value": "P1"}]}
     for _ in range(2):
         fhir_server.put(known)
@@ -172,8 +177,6 @@ def test_two_patients_of_one_number_are_refused_and_shown(told, fhir_server: Fhi
     assert newest(bench).state == "refused"
     assert newest(bench).words
     assert not fhir_server.kept("DiagnosticReport")
-    print_status(bench.settings)
-    assert newest(bench).answer in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -277,12 +280,48 @@ def test_a_study_without_patient_id_is_refused_before_it_is_sent(told_of, fhir_s
     assert fhir_server.counts()["Patient"] == 0
 
 
+@pytest.mark.parametrize(
+    ("header", "system"),
+    [
+        ({"IssuerOfPatientID": "B"}, "urn:oid:2"),
+        ({}, SYSTEM),
+        ({"IssuerOfPatientID": "C"}, None),
+    ],
+)
+def test_the_issuer_in_the_images_decides_whose_number_it_is(make, header, system):
+    both = target("http://127.0.0.1:1", issuers={"B": "urn:oid:2"})
+    bench = make(notify=(both,), delivery=QUICK)
+    bench.analysed(mr(**header))
+    tell(bench)
+    if system is None:
+        assert newest(bench).state == "refused"
+        assert "issuer" in newest(bench).words
+    else:
+        assert sent(bench)["Patient"][0]["identifier"][0]["system"] == system
+
+
+def test_of_a_corrected_patient_the_images_do_not_say_the_issuer(told):
+    bench, study = told("http://127.0.0.1:1", issuers={"B": "urn:oid:2"})
+    bench.index.correct(study, Whose(patient_id="P2"))
+    tell(bench)
+    assert newest(bench).state == "refused"
+    bench.restarted(notify=(target("http://127.0.0.1:1"),))
+    bench.parts.messages.start_over()
+    tell(bench)
+    assert sent(bench)["Patient"][0]["identifier"] == [{"system": SYSTEM, "value": "P2"}]
+
+
 def test_signs_of_a_search_in_a_patient_id_are_escaped(told_of):
     bench, _ = told_of("http://127.0.0.1:1", PatientID="A|1,2$&")
     tell(bench)
     body = json.loads(bench.parts.messages.body(newest(bench)))
     found = parse_qs(body["entry"][0]["request"]["ifNoneExist"])
     assert found == {"identifier": [f"{SYSTEM}|A\\|1\\,2\\$&"]}
+
+
+def answered(url: str, **more: object) -> Told:
+    """Return what comes of sending something to a target."""
+    return fhir.send(target(url, **more), b"{}", timeouts=Timeouts(connect_s=5, reply_s=30))
 
 
 OUTCOME = {
@@ -307,17 +346,25 @@ OUTCOME = {
         (503, "waiting"),
     ],
 )
-def test_the_status_decides_and_the_outcome_is_shown_but_not_logged(told, capsys, status, state):
+def test_the_status_decides(status, state):
     with web(status) as receiver:
+        receiver.said = json.dumps(OUTCOME).encode()
+        found = answered(receiver.url)
+    assert (found.verdict, found.answer) == (state, f"HTTP {status}")
+    assert found.words == "PATIENT NAME is odd"
+
+
+def test_what_an_outcome_says_is_shown_but_not_logged(told, capsys):
+    with web(422) as receiver:
         receiver.said = json.dumps(OUTCOME).encode()
         bench, _ = told(receiver.url)
         tell(bench)
-    found = newest(bench)
-    assert (found.state, found.answer) == (state, f"HTTP {status}")
-    assert found.words == "PATIENT NAME is odd"
+    assert newest(bench).words == "PATIENT NAME is odd"
     logged = capsys.readouterr()
-    assert str(status) in logged.out + logged.err
+    assert "422" in logged.out + logged.err
     assert "PATIENT" not in logged.out + logged.err
+    print_status(bench.settings)
+    assert "PATIENT NAME is odd" in capsys.readouterr().out
 
 
 def test_a_busy_server_says_when_to_come_again(told):
@@ -337,35 +384,33 @@ def test_a_busy_server_says_when_to_come_again(told):
         json.dumps(OUTCOME).encode(),
     ],
 )
-def test_a_portal_that_answers_200_to_anything_is_no_server(told, said):
+def test_a_portal_that_answers_200_to_anything_is_no_server(said):
     with web(200) as receiver:
         receiver.said = said
-        bench, _ = told(receiver.url)
-        tell(bench)
-    assert newest(bench).state == "waiting"
-    assert "not that of a FHIR server" in newest(bench).words
+        found = answered(receiver.url)
+    assert found.verdict == "waiting"
+    assert "not that of a FHIR server" in found.words
 
 
-def test_a_server_that_leaves_an_entry_out_refuses(told):
+def test_a_server_that_leaves_an_entry_out_refuses():
     failed = {"status": "422 Unprocessable", "outcome": OUTCOME}
     entries = [{"response": {"status": "201 Created"}}, {"response": failed}]
     with web(200) as receiver:
         receiver.said = json.dumps({**json.loads(TAKEN), "entry": entries}).encode()
-        bench, _ = told(receiver.url)
-        tell(bench)
-    assert (newest(bench).state, newest(bench).words) == ("refused", "PATIENT NAME is odd")
+        found = answered(receiver.url)
+    assert (found.verdict, found.words) == ("refused", "PATIENT NAME is odd")
 
 
-def test_a_given_token_is_shown(told, tmp_path: Path):
+def test_a_given_token_is_shown(tmp_path: Path):
     file = tmp_path / "token"
     file.write_text("abc.def\n")
     with web(200) as receiver:
         receiver.said = TAKEN
-        bench, _ = told(receiver.url, secret_file=file)
-        tell(bench)
-    ((headers, _),) = receiver.got
-    assert headers["Authorization"] == "Bearer abc.def"
-    assert newest(bench).state == "delivered"
+        assert answered(receiver.url, secret_file=file).verdict == "delivered"
+        file.write_text("renewed")
+        answered(receiver.url, secret_file=file)
+    shown = [headers["Authorization"] for headers, _ in receiver.got]
+    assert shown == ["Bearer abc.def", "Bearer renewed"]
 
 
 class Clinic(Web):
@@ -384,34 +429,33 @@ def fetching(url: str, **more: object) -> dict[str, object]:
     return {"token_url": f"{url}/token", "client_id": "wet:read", "scope": "system/*.cu", **more}
 
 
-def test_a_token_is_fetched_with_a_client_secret(told):
+def test_a_token_is_fetched_with_a_client_secret():
     with serving(Clinic((200, {"access_token": "t1"}))) as clinic:
-        bench, _ = told(clinic.url, **fetching(clinic.url, secret="s ecret"))
-        tell(bench)
+        found = answered(clinic.url, **fetching(clinic.url, secret="s ecret"))
     (asked, form), (headers, _) = clinic.got
     pair = base64.b64encode(b"wet%3Aread:s+ecret").decode()
     assert asked["Authorization"] == f"Basic {pair}"
     expected = {"grant_type": ["client_credentials"], "scope": ["system/*.cu"]}
     assert parse_qs(form.decode()) == expected
     assert headers["Authorization"] == "Bearer t1"
-    assert newest(bench).state == "delivered"
+    assert found.verdict == "delivered"
 
 
 @pytest.mark.parametrize(
-    ("key", "algorithm"),
+    ("made", "algorithm"),
     [
-        (rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS384"),
-        (ec.generate_private_key(ec.SECP384R1()), "ES384"),
+        (partial(rsa.generate_private_key, public_exponent=65537, key_size=2048), "RS384"),
+        (partial(ec.generate_private_key, ec.SECP384R1()), "ES384"),
     ],
 )
-def test_a_token_is_fetched_with_a_signed_assertion(told, tmp_path: Path, key, algorithm):
+def test_a_token_is_fetched_with_a_signed_assertion(tmp_path: Path, made, algorithm):
+    key = made()
     plain = serialization.NoEncryption()
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     file = tmp_path / "key.pem"
     file.write_bytes(key.private_bytes(encoding, form, plain))
     with serving(Clinic((200, {"access_token": "t1"}))) as clinic:
-        bench, _ = told(clinic.url, **fetching(clinic.url, key_file=file, key_id="k1"))
-        tell(bench)
+        found = answered(clinic.url, **fetching(clinic.url, key_file=file, key_id="k1"))
     (asked, body), (headers, _) = clinic.got
     assert "Authorization" not in asked
     sent = parse_qs(body.decode())
@@ -422,7 +466,7 @@ def test_a_token_is_fetched_with_a_signed_assertion(told, tmp_path: Path, key, a
     assert 0 < claims["exp"] - time.time() <= 300
     assert jwt.get_unverified_header(assertion)["kid"] == "k1"
     assert headers["Authorization"] == "Bearer t1"
-    assert newest(bench).state == "delivered"
+    assert found.verdict == "delivered"
 
 
 @pytest.mark.parametrize(
@@ -432,13 +476,11 @@ def test_a_token_is_fetched_with_a_signed_assertion(told, tmp_path: Path, key, a
         ((200, {"token": "t1"}), "token HTTP 200", "no token: the answer holds none"),
     ],
 )
-def test_without_a_token_nothing_is_sent_and_the_message_waits(told, token, answer, words):
+def test_without_a_token_nothing_is_sent_and_the_message_waits(token, answer, words):
     with serving(Clinic(token)) as clinic:
-        bench, _ = told(clinic.url, **fetching(clinic.url, secret="s"))
-        tell(bench)
-    found = newest(bench)
+        found = answered(clinic.url, **fetching(clinic.url, secret="s"))
     assert len(clinic.got) == 1
-    assert (found.state, found.answer, found.words) == ("waiting", answer, words)
+    assert (found.verdict, found.answer, found.words) == ("waiting", answer, words)
 
 
 def test_a_key_that_cannot_be_used_is_something_to_wait_for(told, tmp_path: Path):
