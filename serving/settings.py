@@ -22,6 +22,7 @@ from dicom_node.web_peers import WebPeer
 from imaging.errors import SetupError
 from serving.notify.target import Target, usable
 from serving.people.origin import is_local_name
+from serving.people.pace import RequestSettings
 from serving.people.sign_in_settings import SignInSettings
 from serving.promotion import PromotionSettings
 from serving.sections import (
@@ -71,6 +72,7 @@ class Settings(Section):
     geometry: GeometrySettings = GeometrySettings()
     delivery: DeliverySettings = DeliverySettings()
     web: WebSettings = WebSettings()
+    requests: RequestSettings = RequestSettings()
     sign_in: SignInSettings = SignInSettings()
     dicomweb: DicomwebSettings = DicomwebSettings()
     worklist: WorklistSettings = WorklistSettings()

@@ -15,6 +15,7 @@ from serving.dicomweb import routes as dicomweb
 from serving.parts import Parts
 from serving.people.gate import Gate
 from serving.people.origin import is_local_name
+from serving.people.pace import Pace
 from serving.settings import Settings
 from serving.viewer.package import ROOT as VIEWER
 from serving.viewer.site import Viewer
@@ -23,7 +24,8 @@ from serving.web_tls import context_factory
 
 def application(parts: Parts) -> ASGIApp:
     """Return everything that is served, behind the gate; the audit trail sees refusals too."""
-    return Audited(Gate(everything(parts), parts.people), parts.auditor, parts.journal)
+    gate = Gate(everything(parts), parts.people, Pace(parts.settings.requests))
+    return Audited(gate, parts.auditor, parts.journal)
 
 
 def everything(parts: Parts) -> "Front":

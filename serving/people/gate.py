@@ -5,6 +5,7 @@ Without any account or key it is this machine alone, as an administrator; else a
 
 import asyncio
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from starlette.datastructures import MutableHeaders
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.people.book import People
 from serving.people.origin import is_foreign, is_here
+from serving.people.pace import Pace, client_of, is_free
 from serving.people.person import LOCAL, SCOPE, User
 from serving.people.rights import may, needed
 from serving.problems import problem
@@ -29,6 +31,7 @@ class Refusal:
 
     status: int
     detail: str
+    wait_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Gate:
 
     app: ASGIApp
     people: People
+    pace: Pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it be answered."""
@@ -46,12 +50,23 @@ class Gate:
         scope.setdefault("state", {})
         request = HTTPConnection(scope)
         found = await asyncio.to_thread(self.admitted, request)
+        found = self._too_fast(request) or found
         if not isinstance(found, Refusal):
             await self.app(scope, receive, _unkept(scope["path"], send))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": found.detail})
         else:
             await _answer(request, found)(scope, receive, send)
+
+    def _too_fast(self, request: HTTPConnection) -> Refusal | None:
+        """Count a request, whatever becomes of it, and return a refusal when it is too much."""
+        user: User | None = request.scope["state"].get(SCOPE)
+        if is_free(request.scope["path"], user):
+            return None
+        wait_s = self.pace.wait_s(client_of(user, request.client.host if request.client else ""))
+        return (
+            Refusal(429, f"too many requests; come back in {wait_s} s", wait_s) if wait_s else None
+        )
 
     def admitted(self, request: HTTPConnection) -> User | Refusal | None:
         """Return who asks and may, or why not; None where nobody needs to be known."""
@@ -106,9 +121,10 @@ def _answer(request: HTTPConnection, refusal: Refusal) -> Response:
     if refusal.status == 401 and page and request.scope["method"] == "GET":  # noqa: PLR2004
         back = path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?{urlencode({'back': back})}", status_code=303)
-    title = {401: "Unauthorized", 403: "Forbidden"}[refusal.status]
-    answer = problem(refusal.status, title, refusal.detail)
+    answer = problem(refusal.status, HTTPStatus(refusal.status).phrase, refusal.detail)
     answer.headers["Cache-Control"] = "no-store"
+    if refusal.wait_s:
+        answer.headers["Retry-After"] = str(refusal.wait_s)
     if refusal.status == 401:  # noqa: PLR2004
         answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
