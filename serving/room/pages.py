@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
@@ -23,6 +24,8 @@ from models.registry import Registry
 from serving.assessments import Assessments
 from serving.current_user import current_user
 from serving.journal import Journal
+from serving.people.person import User
+from serving.people.rights import may, needed
 from serving.room import show
 from serving.room.figures import figures_since
 from serving.room.language import COOKIE, Words, chosen, number
@@ -268,6 +271,11 @@ def local_address(back: str) -> str:
     return back if plain else "/"
 
 
+def _may(user: User, method: str, path: str) -> bool:
+    """Whether the server would let somebody ask this; pages offer nothing else."""
+    return may(user.role, needed(method, path))
+
+
 def html(
     request: Request, room: Room, template: str, *, status: int = 200, **values: Any
 ) -> Response:
@@ -281,8 +289,8 @@ def html(
     )
     values.setdefault("event", 0)
     user = current_user(request)
-    values |= {"user": user, "provider": request.app.state.provider}
-    values["tells"] = bool(request.app.state.targets) and user.role == "administrator"
+    values |= {"user": user, "may": partial(_may, user), "provider": request.app.state.provider}
+    values["tells"] = bool(request.app.state.targets) and _may(user, "GET", "/notifications")
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     body = room.templates.get_template(template).render(t=words, here=here, **values)
     return HTMLResponse(body, status_code=status, headers=_HEADERS)
