@@ -10,6 +10,7 @@ from models.evidence import Gate
 from models.stages import By, Change, Version, found
 from serving.api import PROBLEM, RegistryDep
 from serving.current_user import CurrentUser
+from serving.monitoring.watch import Place, Watch
 from serving.shadow.readings import ShadowReadings
 from serving.shadow.statistics import Figures
 from serving.shadow.versions import comparisons
@@ -28,6 +29,12 @@ def _gates(request: Request) -> Callable[[str], Gate]:
     return gates
 
 
+def _watch(request: Request) -> Watch:
+    watch: Watch = request.app.state.watch
+    return watch
+
+
+WatchDep = Annotated[Watch, Depends(_watch)]
 ReadingsDep = Annotated[ShadowReadings, Depends(_readings)]
 GatesDep = Annotated[Callable[[str], Gate], Depends(_gates)]
 Wanted = Annotated[
@@ -54,6 +61,13 @@ def get_comparison(
 ) -> list[Figures]:
     """Return how versions that read in the shadow agree with the served one."""
     return list(comparisons(registry, readings, name, wanted=version))
+
+
+@router.get("/{name}/monitoring", responses={404: PROBLEM})
+def get_monitoring(name: str, registry: RegistryDep, watch: WatchDep) -> list[Place]:
+    """Return what each version did on each scanner and protocol, and what has changed there."""
+    registry.versions(name)
+    return list(watch.of(name))
 
 
 @router.post("/{name}/promote", responses=_PROBLEMS)

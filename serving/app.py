@@ -38,6 +38,7 @@ def build(parts: Parts) -> FastAPI:
         parts.shadow_readings,
         parts.settings.promotion.gate,
     )
+    app.state.watch = parts.watch
     app.state.people, app.state.brake, app.state.desk = parts.people, Brake(), Desk()
     sign_in_rules = parts.settings.sign_in
     app.state.provider = Provider(sign_in_rules) if sign_in_rules.on else None
@@ -63,7 +64,9 @@ def build(parts: Parts) -> FastAPI:
     _add_health(
         app,
         health,
-        lambda: exposition(index, archive, journal, certificates=health.certificates()),
+        lambda: exposition(
+            index, archive, journal, certificates=health.certificates(), places=parts.watch.places
+        ),
     )
     answer_errors(app)
     return app

@@ -16,6 +16,7 @@ from imaging.findings import ObjectRef
 from imaging.reasons import Reason
 from serving.deliveries import Deliveries
 from serving.messages import MessageEvent, Messages
+from serving.monitoring.observations import Observations
 from serving.order import next_turn
 from serving.precedence import settle
 from serving.records import (
@@ -42,6 +43,7 @@ class Journal(Deliveries):
     ) -> None:
         super().__init__(engine, tenant=tenant, clock=clock)
         self._messages = messages
+        self.observations = Observations(engine, tenant=tenant, clock=clock)
 
     # Workitems
 

@@ -1,7 +1,7 @@
 """Prometheus figures, read from the database when asked, so that every process may serve them."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,6 +13,7 @@ from dicom_node.archive import Archive
 from dicom_node.certificates import Validity
 from dicom_node.index import Index
 from serving.journal import Journal
+from serving.monitoring.watch import Place
 
 
 class _Figures(Collector):
@@ -23,9 +24,10 @@ class _Figures(Collector):
         journal: Journal,
         *,
         certificates: Sequence[Validity],
+        places: Callable[[], Sequence[Place]],
     ) -> None:
         self._index, self._archive, self._journal = index, archive, journal
-        self._certificates = certificates
+        self._certificates, self._places = certificates, places
 
     @override
     def collect(self) -> Iterable[GaugeMetricFamily]:
@@ -53,6 +55,33 @@ class _Figures(Collector):
         for each in self._certificates:
             days.add_metric((Path(each.path).name,), each.days_left(time.time()))
         yield days
+        yield from _of_models(self._places())
+
+
+def _of_models(places: Sequence[Place]) -> Iterable[GaugeMetricFamily]:
+    where = ("model", "digest", "scanner", "protocol")
+    counts = GaugeMetricFamily(
+        "wetread_model_readings", "readings by outcome", labels=(*where, "outcome")
+    )
+    verdicts = GaugeMetricFamily(
+        "wetread_model_assessed", "findings by verdict", labels=(*where, "accepted")
+    )
+    drifts = GaugeMetricFamily(
+        "wetread_model_drift", "population stability index", labels=(*where, "kind", "what")
+    )
+    alerts = GaugeMetricFamily("wetread_model_alerts", "limits that are broken", labels=where)
+    for place in places:
+        here = (place.model, place.digest[:12], place.scanner, place.protocol)
+        answered = place.readings - place.abstained - place.failed
+        counts.add_metric((*here, "answered"), answered)
+        counts.add_metric((*here, "abstained"), place.abstained)
+        counts.add_metric((*here, "failed"), place.failed)
+        verdicts.add_metric((*here, "yes"), place.accepted)
+        verdicts.add_metric((*here, "no"), place.assessed - place.accepted)
+        for drift in place.drifts:
+            drifts.add_metric((*here, drift.kind, drift.what), drift.index)
+        alerts.add_metric(here, len(place.alerts))
+    yield from (counts, verdicts, drifts, alerts)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -60,9 +89,15 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 
 
 def exposition(
-    index: Index, archive: Archive, journal: Journal, *, certificates: Sequence[Validity] = ()
+    index: Index,
+    archive: Archive,
+    journal: Journal,
+    *,
+    certificates: Sequence[Validity] = (),
+    places: Callable[[], Sequence[Place]] = tuple,
 ) -> bytes:
     """Return the figures in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(_Figures(index, archive, journal, certificates=certificates))
+    figures = _Figures(index, archive, journal, certificates=certificates, places=places)
+    registry.register(figures)
     return generate_latest(registry)

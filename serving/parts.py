@@ -21,6 +21,7 @@ from serving.assessments import Assessments
 from serving.engine import Client
 from serving.journal import Journal
 from serving.messages import Messages
+from serving.monitoring.watch import Watch
 from serving.notify.story import Stories
 from serving.notify.teller import Teller
 from serving.operations import Operations
@@ -224,6 +225,11 @@ class Parts:
         """What versions said that are tried out beside the served ones."""
         tenant = self.settings.tenant
         return ShadowReadings(self.index.engine, tenant=tenant, clock=time.time)
+
+    @cached_property
+    def watch(self) -> Watch:
+        """What models do over time."""
+        return Watch(self.journal.observations, self.settings.monitoring)
 
     @cached_property
     def registry(self) -> Registry:

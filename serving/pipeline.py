@@ -35,6 +35,7 @@ from models.runtime import Sessions
 from serving.encoding import Draft, notice_draft, report_drafts, segmentation_draft
 from serving.journal import Journal
 from serving.memory_needed import require_memory
+from serving.monitoring.observation import observed
 from serving.recent import Recent
 from serving.records import DecisionRecord, Result, finding_record, reason_record
 from serving.results import ResultStore
@@ -111,6 +112,7 @@ class Pipeline:
         stack, source = self._stack(assignment)
         drafts: tuple[Draft, ...]
         findings: tuple[Finding, ...] = ()
+        volume, failed = None, ""
         try:
             volume = self._volume(assignment, package, stack)
             watch.lap("read")
@@ -127,8 +129,11 @@ class Pipeline:
             )
             drafts = (self._failure(assignment, stack, source, why=reason_of(error)),)
             self._journal.note_failure(assignment["study"]["workitem_uid"], reason_of(error))
+            failed = error.code
         watch.lap("encode")
         results = self._keep(assignment, drafts, findings)
+        seen = observed(stack, volume, findings, failed=failed)
+        self._journal.observations.note(assignment, package.digest, seen)
         watch.lap("store")
         self._journal.add_timings(
             assignment["study"]["workitem_uid"], watch.of(assignment["model"])
@@ -175,6 +180,11 @@ class Pipeline:
         stack, source = self._stack(assignment)
         draft = self._failure(assignment, stack, source, why=why)
         self._journal.note_failure(assignment["study"]["workitem_uid"], why)
+        package, seen = (
+            self._package(assignment, assignment["model"]),
+            observed(stack, None, (), failed=why.code),
+        )
+        self._journal.observations.note(assignment, package.digest, seen)
         return self._deliverable(self._keep(assignment, (draft,), ()), assignment["destinations"])
 
     def rehearse(self, assignment: Assignment) -> tuple[Report, Draft | None]:

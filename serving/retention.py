@@ -11,6 +11,7 @@ from dicom_node import schema
 from dicom_node.index import Index
 from dicom_node.removal import Removal
 from dicom_node.schema_messages import messages
+from dicom_node.schema_observations import observations
 from dicom_node.schema_shadow import shadow_readings
 from imaging.errors import NotFound
 from serving.assessments import Assessments
@@ -36,6 +37,7 @@ _TABLES = (
     schema.ups.steps,
     messages,
     shadow_readings,
+    observations,
 )
 
 

@@ -20,6 +20,7 @@ from dicom_node.peers import Peer
 from dicom_node.ways import Destination
 from dicom_node.web_peers import WebPeer
 from imaging.errors import SetupError
+from serving.monitoring.settings import MonitoringSettings
 from serving.notify.target import Target, usable
 from serving.people.origin import is_local_name
 from serving.people.pace import RequestSettings
@@ -80,6 +81,7 @@ class Settings(Section):
     retention: RetentionSettings = RetentionSettings()
     audit: AuditSettings = AuditSettings()
     promotion: PromotionSettings = PromotionSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     log: LogSettings = LogSettings()
     peers: tuple[KnownPeer, ...] = Field((), description="who may send, be asked, and get results")
     web_peers: tuple[KnownWebPeer, ...] = Field(

@@ -160,6 +160,7 @@ def _keep_house(parts: Parts) -> None:
         try:
             with parts.slots.taken(RETENTION_SLOT):
                 parts.retention.run(time.time())
+                parts.watch.tell()
         except SetupError as error:  # another process does, or a backup is being made
             _log.info("retention_waits", why=str(error))
         except Exception:  # noqa: BLE001 - whatever hinders it now may be gone the next time

@@ -63,6 +63,7 @@ _PLACES: dict[Need, str] = {
         GET /api/models/{name}/versions
         GET /api/models/{name}/history
         GET /api/models/{name}/comparison
+        GET /api/models/{name}/monitoring
         POST /api/models/{name}/shadow
         POST /api/studies/{study}/reanalyse
         PATCH /api/workitems/{workitem}

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 
 from imaging.errors import NotFound
 from models.stages import Stage
+from serving.monitoring.watch import Watch
 from serving.room import plots
 from serving.room.pages import RoomDep, html
 from serving.shadow.readings import ShadowReadings
@@ -22,6 +23,12 @@ def _readings(request: Request) -> ShadowReadings:
     return readings
 
 
+def _watch(request: Request) -> Watch:
+    watch: Watch = request.app.state.watch
+    return watch
+
+
+WatchDep = Annotated[Watch, Depends(_watch)]
 ReadingsDep = Annotated[ShadowReadings, Depends(_readings)]
 
 
@@ -33,7 +40,9 @@ def models(request: Request, room: RoomDep) -> Response:
 
 
 @router.get("/models/{name}/versions")
-def versions(request: Request, room: RoomDep, name: str, *, readings: ReadingsDep) -> Response:
+def versions(
+    request: Request, room: RoomDep, name: str, *, readings: ReadingsDep, watch: WatchDep
+) -> Response:
     """Show the versions of a model, who changed them, and how shadows agree with what is served."""
     try:
         installed = room.registry.versions(name)
@@ -50,6 +59,7 @@ def versions(request: Request, room: RoomDep, name: str, *, readings: ReadingsDe
             (datetime.fromtimestamp(change.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ"), change)
             for change in reversed(room.registry.history(name))
         ],
+        places=watch.of(name),
         comparisons=comparisons(room.registry, readings, name),
         numbers={each.digest: each.version for each in installed},
         plots=plots,

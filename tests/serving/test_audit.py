@@ -36,7 +36,8 @@ from tests.serving.ups_steps import CLAIM, JSON, body, done, pushed, to
 OTHERS = {"/healthz", "/readyz", "/metrics", "/models", "/models/{name}",
           "/models/{name}/versions", "/language/{language}",
           "/api/models", "/api/models/{name}/versions", "/api/models/{name}/history",
-          "/api/models/{name}/comparison", "/api/events"}  # fmt: skip
+          "/api/models/{name}/comparison", "/api/models/{name}/monitoring",
+          "/api/events"}  # fmt: skip
 TOLD_BY_ITSELF = {"POST /dicomweb/studies", "POST /dicomweb/studies/{study}"}
 
 

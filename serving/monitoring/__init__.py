@@ -1,0 +1,1 @@
+"""What models read and say over time, and where that drifts."""
