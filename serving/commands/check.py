@@ -15,6 +15,7 @@ from models.runtime import open_sessions
 from serving.certificates import validities
 from serving.commands.tables import output
 from serving.health import Health, answers, is_ours
+from serving.notify import capability
 from serving.notify.target import Target
 from serving.parts import Parts
 from serving.people.provider import Provider
@@ -155,13 +156,15 @@ def _peer(settings: Settings, peer: Peer) -> Line:
 
 
 def _target(target: Target) -> Line:
-    """Look at the secret of a target, and whether something listens there; nothing is sent."""
+    """Look at the secret of a target, and at what listens there; nothing is told."""
     host, port = target.address()
     what, where = f"notify {target.name} ({target.kind})", f"{host}:{port}"
     if problem := target.problem():
         return Line(what=what, problem=problem)
-    silent = "" if answers(host, port) else f"{where} accepts no connection"
-    return Line(what=what, problem=silent, remark=f"{where} accepts connections")
+    if not answers(host, port):
+        return Line(what=what, problem=f"{where} accepts no connection")
+    wrong = capability.problem(target, timeouts=_PEER_TIMEOUTS) if target.kind == "fhir" else ""
+    return Line(what=what, problem=wrong, remark=f"{where} accepts connections")
 
 
 def _models(settings: Settings) -> Iterator[Line]:

@@ -24,9 +24,15 @@ class Web:
 @contextmanager
 def serving(receiver: Web, tls: ssl.SSLContext | None = None) -> Iterator[Web]:
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.reply(b"")
+
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.got.append((dict(self.headers), body))
+            self.reply(body)
+
+        def reply(self, body: bytes) -> None:
             status, said = receiver.answer(self.path, body)
             self.send_response(status)
             for name, value in receiver.headers.items():

@@ -486,7 +486,7 @@ def test_without_a_token_nothing_is_sent_and_the_message_waits(token, answer, wo
 def test_a_key_that_cannot_be_used_is_something_to_wait_for(told, tmp_path: Path):
     file = tmp_path / "key.pem"
     file.write_text("no key")
-    with web() as clinic:
+    with web(401) as clinic:
         bench, _ = told(clinic.url, **fetching(clinic.url, key_file=file))
         tell(bench)
         assert "the key of fhir cannot be used" in newest(bench).words
@@ -494,6 +494,26 @@ def test_a_key_that_cannot_be_used_is_something_to_wait_for(told, tmp_path: Path
         gone = target(clinic.url, **fetching(clinic.url, key_file=tmp_path / "none"))
         assert "none" in _target(gone).problem
     assert newest(bench).state == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "problem"),
+    [
+        (200, {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1"}, ""),
+        (401, {}, ""),
+        (200, {"resourceType": "CapabilityStatement", "fhirVersion": "3.0.2"}, "3.0.2, not R4"),
+        (200, {"resourceType": "Patient"}, "metadata (HTTP 200) is not that of a FHIR server"),
+        (404, [], "metadata (HTTP 404) is not that of a FHIR server"),
+        (302, {}, "metadata (HTTP 302) is not that of a FHIR server"),
+    ],
+)
+def test_check_asks_the_server_what_it_is(status, said, problem):
+    with web(status) as receiver:
+        receiver.said = json.dumps(said).encode()
+        found = _target(target(f"{receiver.url}/r4/")).problem
+    assert not receiver.got
+    assert found.endswith(problem)
+    assert bool(found) == bool(problem)
 
 
 @pytest.mark.parametrize(
