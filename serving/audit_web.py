@@ -7,7 +7,7 @@ waiting, and a study that is looked at again within `[audit] visit_min` leaves n
 import asyncio
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +17,7 @@ from dicom_node.audit.auditor import Auditor
 from dicom_node.audit.kinds import DESTINATION, DESTINATION_MEDIA, SOURCE, Kind
 from dicom_node.audit.message import MINOR, SERIOUS, SUCCESS, Actor, AuditEvent, Query
 from serving.journal import Journal
+from serving.people.person import SCOPE, User
 
 _log = structlog.get_logger(__name__)
 _FAILED, _MOVED, _NOT_MODIFIED = 400, 300, 304
@@ -71,10 +72,16 @@ ROUTES = (
 
 
 def asking(scope: Scope) -> Actor:
-    """Return who sent a request."""
-    address = scope["client"][0] if scope.get("client") else ""
-    name = scope.get("state", {}).get("asked_by") or "unknown"
-    return Actor(user=name, address=address, role=DESTINATION, asked=True)
+    """Return who sent a request, with the role that the gate found."""
+    address, state = scope["client"][0] if scope.get("client") else "", scope.get("state", {})
+    known: User | None = state.get(SCOPE)
+    return Actor(
+        user=state.get("asked_by") or "unknown",
+        address=address,
+        role=DESTINATION,
+        rights=known.role if known else "",
+        asked=True,
+    )
 
 
 class Audited:
@@ -134,7 +141,7 @@ class Audited:
         match kind:
             case Kind.QUERIED:
                 query = Query(what=scope["path"], asked=scope["query_string"])
-                asked = Actor(user=who.user, address=who.address, role=SOURCE, asked=True)
+                asked = replace(who, role=SOURCE)
                 here = Actor(user=process.user, role=DESTINATION)
                 return AuditEvent(kind=kind, actors=(asked, here), study_uid=study_uid, query=query)
             case Kind.EXPORTED:

@@ -11,6 +11,7 @@ from dicom_node.audit.kinds import (
     APPLICATION,
     DESTINATION_MEDIA,
     NODE_ID,
+    OURS,
     PATIENT_NUMBER,
     SOP_CLASS_UID,
     STUDY_UID,
@@ -27,10 +28,14 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who took part: a person, a process or an application entity."""
+    """Who took part: a person, a process or an application entity.
+
+    `role` is the part taken in the event, `rights` the role that lets a person do it, if known.
+    """
 
     user: str
     role: Code = APPLICATION
+    rights: str = ""
     ae_title: str = ""
     address: str = ""
     asked: bool = False
@@ -111,6 +116,9 @@ def _participant(root: Element, actor: Actor) -> None:
     ids = {name: clean(value) for name, value in actor.ids.items()}
     found = SubElement(root, "ActiveParticipant", ids)
     _coded(found, "RoleIDCode", actor.role)
+    if actor.rights:
+        rights = Code(code=actor.rights, text=actor.rights.capitalize(), system=OURS)
+        _coded(found, "RoleIDCode", rights)
     if actor.role is DESTINATION_MEDIA:
         _coded(SubElement(found, "MediaIdentifier"), "MediaType", URI_MEDIA)
 

@@ -25,6 +25,7 @@ from serving.people.brake import Brake
 from serving.people.desk import Desk as CheckDesk
 from serving.people.rights import needed, stated
 from serving.settings import Settings
+from tests.dicom_node.audit_rig import values
 from tests.dicom_node.rig import wait_for
 from tests.serving.bench import mr
 from tests.serving.room.browser import Site, site
@@ -128,6 +129,14 @@ def test_the_audit_trail_names_who_asked_and_who_was_refused(desk: Desk):
     wait_for(lambda: ("the engineer", "ACCESSED") in told())
     wait_for(lambda: {"the reader", "unknown"} <= {user for user, _ in told()})
     assert "local" not in {user for user, _ in told()}
+    said = {
+        record.user: values(record, "//ActiveParticipant[1]/RoleIDCode/@csd-code")
+        for record in desk.site.bench.parts.audit_chain.records()
+    }
+    assert said["the engineer"] == ["110152", "engineer"]
+    assert said["the reader"] == ["110152", "reader"]
+    assert said["unknown"] == ["110152"]
+    assert desk.site.bench.parts.audit_chain.verify().problems == ()
 
 
 def test_no_cache_keeps_what_rest_says_of_patients(desk: Desk):
