@@ -36,6 +36,7 @@ _FILLED_LATER = ("patient_id", "patient_name", "birth_date", "sex", "accession_n
 class _Offer:
     record: StoredInstance
     header: InstanceHeader
+    person: str
 
 
 class Index(Lookup):
@@ -55,13 +56,13 @@ class Index(Lookup):
         self._holds = holds
         self._adding = GroupCommit(self._add_all, key=lambda offer: offer.record.instance_uid)
 
-    def add(self, record: StoredInstance, header: InstanceHeader) -> Added:
-        """Take in an instance; durable when this returns.
+    def add(self, record: StoredInstance, header: InstanceHeader, *, person: str = "") -> Added:
+        """Take in an instance; durable when this returns. `person` is who stored it, if known.
 
         A new received image puts its study back to ``receiving``; a result does not, nor does
         what a reader saves into a study that is complete (`imaging.annotations`).
         """
-        return self._adding.submit(_Offer(record=record, header=header))
+        return self._adding.submit(_Offer(record=record, header=header, person=person))
 
     def add_set_aside(self, item: SetAside) -> bool:
         """Note what was not taken in, once for each file; False when its file was removed."""
@@ -228,25 +229,26 @@ class Index(Lookup):
             [{"tenant": self.tenant, **asdict(o.record), **_size(o.header)} for o in ordered],
         )
         added = frozenset(new.scalars())
-        self._note_saved(connection, [o.record for o in ordered if o.record.instance_uid in added])
+        self._note_saved(connection, [o for o in ordered if o.record.instance_uid in added])
         return added
 
-    def _note_saved(self, connection: sa.Connection, records: Sequence[StoredInstance]) -> None:
+    def _note_saved(self, connection: sa.Connection, offers: Sequence[_Offer]) -> None:
         """Note what somebody said of images, so that a worker looks at it."""
         rows = [
             {
                 "tenant": self.tenant,
-                "instance_uid": record.instance_uid,
-                "study_uid": record.study_uid,
-                "series_uid": record.series_uid,
-                "sop_class_uid": record.sop_class_uid,
-                "sender": record.calling_ae,
-                "received_at": record.received_at,
+                "instance_uid": offer.record.instance_uid,
+                "study_uid": offer.record.study_uid,
+                "series_uid": offer.record.series_uid,
+                "sop_class_uid": offer.record.sop_class_uid,
+                "sender": offer.record.calling_ae,
+                "stored_by": offer.person,
+                "received_at": offer.record.received_at,
                 "state": "new",
                 "matches": [],
             }
-            for record in records
-            if record.origin == "received" and not record.is_content
+            for offer in offers
+            if offer.record.origin == "received" and not offer.record.is_content
         ]
         if rows:
             connection.execute(self._insert_into(saved_objects).on_conflict_do_nothing(), rows)

@@ -40,10 +40,18 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Arrived:
-    encoded: Encoded
+class Sender:
+    """Who brings an instance, from where; `person` is who was signed in, if somebody was."""
+
     calling_ae: str
     address: str
+    person: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arrived:
+    encoded: Encoded
+    sender: Sender
     origin: Origin
 
 
@@ -71,7 +79,17 @@ class Ingest:
         calling_ae: str,
         address: str,
     ) -> Stored:
-        """Take in an encoded data set; on stable storage when this returns.
+        """Take in an encoded data set as `take` does."""
+        encoded = Encoded(
+            dataset=dataset_bytes,
+            sop_class_uid=sop_class_uid,
+            instance_uid=instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+        )
+        return self.take(encoded, Sender(calling_ae=calling_ae, address=address))
+
+    def take(self, encoded: Encoded, sender: Sender) -> Stored:
+        """Take in an instance; on stable storage when this returns.
 
         What is here already with the same content changes nothing. What is refused leaves a row
         in `set_aside`.
@@ -86,15 +104,7 @@ class Ingest:
         SetupError
             No space (`StorageFull`), or archive or database cannot be written.
         """
-        encoded = Encoded(
-            dataset=dataset_bytes,
-            sop_class_uid=sop_class_uid,
-            instance_uid=instance_uid,
-            transfer_syntax_uid=transfer_syntax_uid,
-        )
-        arrived = _Arrived(
-            encoded=encoded, calling_ae=calling_ae, address=address, origin="received"
-        )
+        arrived = _Arrived(encoded=encoded, sender=sender, origin="received")
         try:
             return self._store(arrived)
         except InputError as error:
@@ -117,7 +127,8 @@ class Ingest:
 
     def store_result(self, encoded: Encoded, *, made_by: str) -> Stored:
         """Take in one of our own results; it does not wake its study."""
-        arrived = _Arrived(encoded=encoded, calling_ae=made_by, address="", origin="result")
+        maker = Sender(calling_ae=made_by, address="")
+        arrived = _Arrived(encoded=encoded, sender=maker, origin="result")
         return self._store(arrived)
 
     def _store(self, arrived: _Arrived) -> Stored:
@@ -138,11 +149,11 @@ class Ingest:
         uids = header.study.study_uid, header.series.series_uid, header.instance_uid
         kept = self._archive.put(self._address(*uids), arrived.encoded)
         record = self._record(arrived, header, kept)
-        return record, self._add(record, header)
+        return record, self._add(record, header, arrived.sender.person)
 
-    def _add(self, record: StoredInstance, header: InstanceHeader) -> Added:
+    def _add(self, record: StoredInstance, header: InstanceHeader, person: str) -> Added:
         try:
-            return self._index.add(record, header)
+            return self._index.add(record, header, person=person)
         except SQLAlchemyError as error:
             msg = "the index cannot be written"
             raise SetupError(msg) from error
@@ -179,8 +190,8 @@ class Ingest:
             code=error.code,
             text=str(error),
             path=record.path if record else None,
-            calling_ae=arrived.calling_ae,
-            address=arrived.address,
+            calling_ae=arrived.sender.calling_ae,
+            address=arrived.sender.address,
         )
         try:
             while not self._index.add_set_aside(item) and record is not None:
@@ -210,7 +221,7 @@ class Ingest:
             sha256=kept.sha256,
             origin=arrived.origin,
             received_at=self._clock(),
-            calling_ae=arrived.calling_ae,
-            address=arrived.address,
+            calling_ae=arrived.sender.calling_ae,
+            address=arrived.sender.address,
             instance_number=header.instance_number,
         )

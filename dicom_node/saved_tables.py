@@ -13,6 +13,7 @@ saved_objects = sa.Table(
     sa.Column("series_uid", sa.Text, nullable=False),
     sa.Column("sop_class_uid", sa.Text, nullable=False),
     sa.Column("sender", sa.Text, nullable=False),
+    sa.Column("stored_by", sa.Text, nullable=False, server_default=""),  # who was signed in
     sa.Column("received_at", sa.Float(53), nullable=False),
     sa.Column("state", sa.Text, nullable=False),  # new | read | filed
     sa.Column("reader", sa.Text, nullable=False, server_default=""),

@@ -77,7 +77,9 @@ class Recogniser:
         except _UNREADABLE as error:
             why = reason("SAVED_UNREADABLE", detail=type(error).__name__)
             unread = SavedMatch(tracking_uid="", why=reason_record(why))
-            return saved.model_copy(update={"reader": saved.sender, "matches": (unread,)})
+            return saved.model_copy(
+                update={"reader": saved.stored_by or saved.sender, "matches": (unread,)}
+            )
         moment = text(ds, "ContentDate") + text(ds, "ContentTime")
         update = {"reader": _reader(ds, saved), "saved_at": moment, "matches": matches}
         return saved.model_copy(update=update)
@@ -143,6 +145,6 @@ class Recogniser:
 
 
 def _reader(ds: Dataset, saved: SavedObject) -> str:
-    """Return who saved an object: as it says, else by the way it came."""
-    named = observer_of(ds) or text(ds, "ContentCreatorName")
+    """Return who saved an object: who was signed in, else as it says, else by the way it came."""
+    named = saved.stored_by or observer_of(ds) or text(ds, "ContentCreatorName")
     return named or (LOCAL.name if saved.sender == SENDER else saved.sender)

@@ -57,6 +57,7 @@ class SavedObject(Record):
     series_uid: str = UID
     sop_class_uid: str = Field(examples=["1.2.840.10008.5.1.4.1.1.66.4"])
     sender: str = Field(examples=["STOW-RS"])
+    stored_by: str = Field("", description="who was signed in", examples=["rita"])
     received_at: float = TIME
     state: Literal["new", "read", "filed"]
     reader: str = Field("", examples=["Reader^Rita"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pydicom import Dataset
 
 from dicom_node.archive import Encoded
-from dicom_node.ingest import Ingest, Stored
+from dicom_node.ingest import Ingest, Sender, Stored
 from dicom_node.part10 import encoded_of
 from dicom_node.records import Added
 from dicom_node.status import Status, status_of
@@ -38,13 +38,17 @@ _LONGEST = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offered:
-    """A Part 10 file and the headers of its part; `study_uid` where the request names one."""
+    """A Part 10 file and the headers of its part; `study_uid` where the request names one.
+
+    `person` is who was signed in.
+    """
 
     part10: bytes
     headers: Mapping[str, str]
     study_uid: str | None
     strict: bool
     address: str
+    person: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +116,8 @@ def store(ingest: Ingest, offered: Offered) -> Outcome:
         msg = "the instance is of another study than the request"
         raise SopClassMismatch(msg)
     taken = encoded if offered.strict else actual
-    stored = ingest.store(
-        taken.dataset,
-        sop_class_uid=taken.sop_class_uid,
-        instance_uid=taken.instance_uid,
-        transfer_syntax_uid=taken.transfer_syntax_uid,
-        calling_ae=SENDER,
-        address=offered.address,
-    )
+    sender = Sender(calling_ae=SENDER, address=offered.address, person=offered.person)
+    stored = ingest.take(taken, sender)
     differs = encoded.sop_class_uid != actual.sop_class_uid
     return _taken(stored, warning=_OTHER_CLASS if differs else None)
 

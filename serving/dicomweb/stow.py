@@ -21,6 +21,7 @@ from dicom_node.ingest import Ingest
 from dicom_node.status import Status
 from imaging.errors import InputError, WetreadError
 from serving.audit_web import asking
+from serving.current_user import current_user
 from serving.dicomweb.accept import DICOM, DICOM_JSON, MULTIPART, media_type_of, require
 from serving.dicomweb.bodies import base_of
 from serving.dicomweb.offered import Offered, Outcome, store
@@ -52,6 +53,7 @@ class Stow:
             study_uid=request.path_params.get("study"),
             strict=_strict(request, otherwise=self._settings.strict),
             address=request.client.host if request.client else "",
+            person=_person(request),
             transfer=Transfer(
                 self._auditor, source=asking(request.scope), destination=self._auditor.process
             ),
@@ -115,6 +117,7 @@ class Stow:
             study_uid=asked.study_uid,
             strict=asked.strict,
             address=asked.address,
+            person=asked.person,
         )
         if part.too_large:
             limit = f"{self._settings.max_instance_gb:g} GB"
@@ -130,6 +133,7 @@ class _Asked:
     study_uid: str | None
     strict: bool
     address: str
+    person: str
     transfer: Transfer
 
 
@@ -164,6 +168,12 @@ class _Part:
 
     def close(self) -> None:
         self.file.close()
+
+
+def _person(request: Request) -> str:
+    """Return who is signed in; a key is no person, and a data set may name one."""
+    user = current_user(request)
+    return user.name if user.how == "session" else ""
 
 
 def _count(outcome: Outcome, transfer: Transfer) -> None:

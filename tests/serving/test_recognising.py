@@ -1,16 +1,22 @@
 """What readers save into an analysed study, as a viewer writes it and otherwise."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from starlette.types import ASGIApp
 
+from serving.parts import Parts
 from serving.saved_objects import SavedMatch, SavedObject
+from serving.web import application
 from serving.worker import build_recogniser
+from tests.dicom_node.rig import part10
 from tests.serving.bench import Bench, mr, peer
 from tests.serving.test_api import close
 from tests.serving.test_assessments import Desk
@@ -311,3 +317,43 @@ def test_the_page_shows_the_correction_and_what_it_comes_from(reader: Reader):
     assert "no finding of ours" in english
     assert "他方保存的对象" in chinese
     assert "其中没有可与该所见比较的测量值或轮廓" in chinese
+
+
+def test_the_correction_is_of_who_was_signed_in_even_after_a_restart(reader: Reader):
+    """Stored through the gate by two people; a worker of another process looks at it later."""
+    people, word = reader.bench.parts.people, "correct horse battery"
+    for name in ("rita", "omar"):
+        people.add_user(name, "reader", word)
+    key = people.add_key("workstation", "reader")
+    app = application(reader.bench.parts)
+    by_session = {"Cookie": f"wetread-session={people.sign_in('rita', word)}"}
+    by_key = {"Authorization": f"Bearer {key}"}
+    sent = (("2.25.71", by_session), ("2.25.72", by_key))
+    for number, (uid, headers) in enumerate(sent):
+        ds = reader.edited(uid, slices=2 + number, moment=f"2026010110000{number}")
+        assert stowed(app, ds, headers) == 200
+    again = Parts(reader.bench.settings)
+    assert [saved.state for saved in again.saved.of_study(reader.study)] == ["new", "new"]
+    build_recogniser(again).look()
+    found = {o.instance_uid: o.reader for o in again.saved.of_study(reader.study)}
+    assert found == {"2.25.71": "rita", "2.25.72": "Reader^Rita"}
+    history = again.assessments.history(reader.study)
+    assert [(r.object_uid, r.reader) for r in history] == [
+        ("2.25.72", "Reader^Rita"),
+        ("2.25.71", "rita"),
+    ]
+
+
+def stowed(app: ASGIApp, ds: Dataset, headers: dict[str, str]) -> int:
+    head = b"--x\r\nContent-Type: application/dicom\r\n\r\n"
+    kind = 'multipart/related; type="application/dicom"; boundary=x'
+    body = head + part10(ds) + b"\r\n--x--\r\n"
+
+    async def asked() -> int:
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 5000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            given = headers | {"Origin": "http://127.0.0.1", "Content-Type": kind}
+            answer = await client.post("/dicomweb/studies", content=body, headers=given)
+            return answer.status_code
+
+    return asyncio.run(asked())
