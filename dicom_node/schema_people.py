@@ -49,5 +49,15 @@ sessions = sa.Table(
     _text("user_name"),
     _time("created_at"),
     _time("seen_at"),
+    sa.Column("sid", sa.Text, nullable=False, server_default=""),  # of the session at a provider
+    sa.Column("id_token", sa.Text, nullable=False, server_default=""),  # shown when it ends
     sa.Index("sessions_by_user", "tenant", "user_name"),
+)
+
+logouts = sa.Table(  # logout tokens that counted already, until they are too old to count again
+    "logouts",
+    metadata,
+    _tenant(),
+    _text("digest", key=True),
+    _time("at"),
 )

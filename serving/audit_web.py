@@ -67,7 +67,7 @@ ROUTES = (
     Route.of("POST", "/api/models/[^/]+/(promote|rollback|retire|shadow)", Kind.MODEL_CHANGED),
     Route.of("POST", "/sign-in", Kind.SIGNED_IN),
     Route.of("GET", "/sign-in/back", Kind.SIGNED_IN),
-    Route.of("POST", "/sign-out", Kind.SIGNED_OUT),
+    Route.of("POST", "/sign-out(/back-channel)?", Kind.SIGNED_OUT),
 )  # fmt: skip
 
 

@@ -11,10 +11,11 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from dicom_node.schema import writing
-from dicom_node.schema_people import api_keys, sessions, users
+from dicom_node.schema_people import api_keys, logouts, sessions, users
 from imaging.errors import Conflict, NotFound, SetupError
+from serving.people.logout import OLDEST_S, Logout
 from serving.people.passwords import fits, hashed
-from serving.people.person import LOCAL, How, Role, User
+from serving.people.person import LOCAL, Elsewhere, How, Role, User
 
 SHORTEST_PASSWORD = 12
 _NAME = re.compile(r"[\w .'@-]{1,64}")
@@ -98,13 +99,21 @@ class People:
             raise Conflict(msg) from error
 
     def set_password(self, name: str, password: str) -> None:
-        """Give another password, and end every session of that person."""
+        """Give another password, and end every session of that person.
+
+        Raises
+        ------
+        Conflict
+            The person signs in at a provider, and has no password here.
+        """
         kept = hashed(_long_enough(password))
         with writing(self._engine) as connection:
+            issuer = sa.select(users.c.issuer).where(*self._row(users, name))
+            if elsewhere := connection.scalar(issuer):
+                msg = f"{name!r} signs in at {elsewhere}: the password is kept and changed there"
+                raise Conflict(msg)
             changed = connection.execute(
-                users.update()
-                .where(*self._row(users, name), users.c.issuer.is_(None))
-                .values(password=kept)
+                users.update().where(*self._row(users, name)).values(password=kept)
             )
             self._end_sessions(connection, name)
         _must_be_one(changed.rowcount, name)
@@ -151,8 +160,8 @@ class People:
                 return None
             return self._begin(connection, name)
 
-    def admit(self, who: tuple[str, str], name: str, role: Role) -> str:
-        """Begin a session of somebody whom a provider knows by issuer and subject.
+    def admit(self, who: Elsewhere, name: str, role: Role) -> str:
+        """Begin a session of somebody whom a provider knows.
 
         Raises
         ------
@@ -160,7 +169,8 @@ class People:
             Another account has the name.
         """
         values = {"name": name, "role": role}
-        here = (users.c.tenant == self._tenant, users.c.issuer == who[0], users.c.subject == who[1])
+        mine = users.c.tenant == self._tenant
+        here = (mine, users.c.issuer == who.issuer, users.c.subject == who.subject)
         try:
             with writing(self._engine) as connection:
                 before = connection.scalar(sa.select(users.c.name).where(*here))
@@ -170,13 +180,39 @@ class People:
                     connection.execute(users.update().where(*here).values(values))
                     renamed = sessions.update().where(*self._row(sessions, before, column=_OWNER))
                     connection.execute(renamed.values(user_name=name))
-                return self._begin(connection, name)
+                return self._begin(connection, name, sid=who.sid, id_token=who.id_token)
         except sa.exc.IntegrityError as error:
             msg = f"there is {name!r} already"
             raise Conflict(msg) from error
 
-    def _made(self, who: tuple[str, str]) -> dict[str, Any]:
-        known = {"issuer": who[0], "subject": who[1], "password": ""}
+    def log_out(self, logout: Logout) -> str:
+        """End the sessions that a provider names; return whose they were, if there were any.
+
+        Raises
+        ------
+        Conflict
+            This token counted before.
+        """
+        now, mine = self._clock(), sessions.c.tenant == self._tenant
+        known = [users.c.tenant == self._tenant, users.c.issuer == logout.issuer]
+        known += [users.c.subject == logout.subject] if logout.subject else []
+        named = [mine, sessions.c.user_name.in_(sa.select(users.c.name).where(*known))]
+        named += [sessions.c.sid == logout.sid] if logout.sid else []
+        told = {"digest": _digest(f"{logout.issuer} {logout.number}"), "at": now}
+        try:
+            with writing(self._engine) as connection:
+                old = logouts.c.at < now - 2 * OLDEST_S
+                connection.execute(logouts.delete().where(logouts.c.tenant == self._tenant, old))
+                connection.execute(logouts.insert().values(tenant=self._tenant, **told))
+                owner = connection.scalar(sa.select(sessions.c.user_name).where(*named))
+                connection.execute(sessions.delete().where(*named))
+        except sa.exc.IntegrityError as error:
+            msg = "this logout token counted before (jti)"
+            raise Conflict(msg) from error
+        return owner or ""
+
+    def _made(self, who: Elsewhere) -> dict[str, Any]:
+        known = {"issuer": who.issuer, "subject": who.subject, "password": ""}
         return {"tenant": self._tenant, "created_at": self._clock(), **known}
 
     def _may_use_password(self) -> sa.ColumnElement[bool]:
@@ -188,7 +224,7 @@ class People:
             case "none":
                 return sa.false()
 
-    def _begin(self, connection: sa.Connection, name: str) -> str:
+    def _begin(self, connection: sa.Connection, name: str, **at_provider: str) -> str:
         token, now = secrets.token_urlsafe(32), self._clock()
         over = sa.or_(
             sessions.c.created_at < now - self.rules.longest_s,
@@ -202,6 +238,7 @@ class People:
                 user_name=name,
                 created_at=now,
                 seen_at=now,
+                **at_provider,
             )
         )
         return token
@@ -230,17 +267,21 @@ class People:
                 connection.execute(sessions.update().where(*here).values(seen_at=now))
         return User(name=row.name, role=row.role, how="session")
 
-    def sign_out(self, token: str) -> bool:
-        """End a session; whether it was begun at a provider."""
+    def sign_out(self, token: str) -> str | None:
+        """End a session; return the ID token it was begun with, or None if not at a provider."""
         here = self._row(sessions, _digest(token), column="digest")
-        owner = sa.select(sessions.c.user_name).where(*here).scalar_subquery()
-        with writing(self._engine) as connection:
-            issuer = sa.select(users.c.issuer).where(
-                users.c.tenant == self._tenant, users.c.name == owner
+        begun = (
+            sa.select(sessions.c.id_token)
+            .join(
+                users,
+                sa.and_(users.c.tenant == sessions.c.tenant, users.c.name == sessions.c.user_name),
             )
-            elsewhere = connection.scalar(issuer) is not None
+            .where(*here, users.c.issuer.is_not(None))
+        )
+        with writing(self._engine) as connection:
+            id_token: str | None = connection.scalar(begun)
             connection.execute(sessions.delete().where(*here))
-        return elsewhere
+        return id_token
 
     def _end_sessions(self, connection: sa.Connection, name: str) -> None:
         here = self._row(sessions, name, column=_OWNER)

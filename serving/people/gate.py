@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.people.book import People
+from serving.people.logout import PATH as BACK_CHANNEL
 from serving.people.origin import is_foreign, is_here
 from serving.people.pace import Pace, client_of, is_free
 from serving.people.person import LOCAL, SCOPE, User
@@ -80,7 +81,13 @@ class Gate:
             request.scope["state"].update({SCOPE: user, "asked_by": user.name})
         changes = method not in _SAFE or request.scope["type"] == "websocket"
         how = user.how if user else "session"  # signing in is for browsers too
-        if changes and how != "key" and is_foreign(request, browser=how == "session"):
+        signed = request.scope["path"] == BACK_CHANNEL  # by the provider, which is no browser
+        if (
+            changes
+            and how != "key"
+            and not signed
+            and is_foreign(request, browser=how == "session")
+        ):
             return Refusal(403, "a page of another site may not do this; use the pages here")
         if user and not may(user.role, need):
             return Refusal(403, f"this needs the role {need}; {user.name} is {user.role}")

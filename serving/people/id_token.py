@@ -12,7 +12,7 @@ from imaging.errors import NotAuthorized
 ALGORITHMS = frozenset(
     [f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)] + ["EdDSA"]
 )
-_NEEDED = ("iss", "sub", "aud", "exp", "iat")
+ID_TOKEN_NEEDED = ("iss", "sub", "aud", "exp", "iat")
 _CLOCKS_DIFFER_S = 60
 
 Claims = Mapping[str, Any]
@@ -23,10 +23,17 @@ class KeyUnknown(NotAuthorized):
 
 
 class TokenRefused(NotAuthorized):
-    """The ID token cannot be trusted."""
+    """The token cannot be trusted."""
 
 
-def verified(token: str, keys: Sequence[Claims], *, issuer: str, client_id: str) -> Claims:
+def verified(
+    token: str,
+    keys: Sequence[Claims],
+    *,
+    issuer: str,
+    client_id: str,
+    needed: Sequence[str] = ID_TOKEN_NEEDED,
+) -> Claims:
     """Return the claims of a token that one of these keys has signed for us.
 
     Raises
@@ -44,15 +51,15 @@ def verified(token: str, keys: Sequence[Claims], *, issuer: str, client_id: str)
             issuer=issuer,
             audience=client_id,
             leeway=_CLOCKS_DIFFER_S,
-            options={"require": list(_NEEDED)},
+            options={"require": list(needed)},
         )
     except (jwt.PyJWTError, ValueError, TypeError) as error:
-        msg = f"the ID token is refused: {error}"
+        msg = f"the token is refused: {error}"
         raise TokenRefused(msg) from error
     party = claims.get("azp")
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if (several or party is not None) and party != client_id:
-        msg = "the ID token is refused: it was given to another client (azp)"
+        msg = "the token is refused: it was given to another client (azp)"
         raise TokenRefused(msg)
     return claims
 
@@ -66,7 +73,7 @@ def must_answer(claims: Claims, nonce: str) -> None:
         It does not hold the nonce of this one.
     """
     if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
-        msg = "the ID token is refused: it belongs to another sign-in (nonce)"
+        msg = "the token is refused: it belongs to another sign-in (nonce)"
         raise TokenRefused(msg)
 
 
@@ -82,7 +89,7 @@ def claim(claims: Claims, name: str) -> Any:
 def _key(header: Claims, keys: Sequence[Claims]) -> jwt.PyJWK:
     algorithm = header.get("alg")
     if algorithm not in ALGORITHMS:
-        msg = f"the ID token is refused: {algorithm!r} is no signature that counts here"
+        msg = f"the token is refused: {algorithm!r} is no signature that counts here"
         raise TokenRefused(msg)
     fitting = list(_fitting(header, keys))
     if len(fitting) != 1:  # without a name of the key there must be no choice

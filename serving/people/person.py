@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from serving.records import Record
 
 Role = Literal["reader", "engineer", "administrator"]  # each may what those before it may
@@ -15,6 +17,15 @@ class User(Record):
     name: str
     role: Role
     how: How
+
+
+class Elsewhere(Record):
+    """How a provider knows somebody, and the session there that one here was begun with."""
+
+    issuer: str
+    subject: str
+    sid: str = ""
+    id_token: str = Field("", repr=False)
 
 
 LOCAL = User(name="local", role="administrator", how="loopback")

@@ -16,7 +16,9 @@ import httpx
 
 from imaging.errors import NotAuthorized, WetreadError
 from serving.people.attempt import Attempt
-from serving.people.id_token import Claims, KeyUnknown, must_answer, verified
+from serving.people.id_token import ID_TOKEN_NEEDED, Claims, KeyUnknown, must_answer, verified
+from serving.people.logout import NEEDED, Logout, logout_of
+from serving.people.person import Elsewhere
 from serving.people.sign_in_settings import SignInSettings, is_safe
 
 _KNOWN_FOR_S = 3600.0
@@ -24,6 +26,8 @@ _LONGEST_ANSWER = 1 << 20
 _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _TOO_LONG = "its answer is longer than 1 MiB"
 _NONE: Mapping[str, str] = {}
+_KEYS_AGAIN_S = 10.0  # whoever sends logout tokens must not make us ask for keys all the time
+_LONGEST_HINT = 4096
 _BASIC, _POST = "client_secret_basic", "client_secret_post"
 
 
@@ -44,7 +48,7 @@ class Provider:
         self.settings, self._clock = settings, clock
         self._said: Mapping[str, Any] = {}
         self._keys: Sequence[Claims] = ()
-        self._asked_at = 0.0
+        self._asked_at, self._keys_at = 0.0, 0.0
 
     async def discovered(self) -> Mapping[str, Any]:
         """Return what it says of itself (OpenID Connect Discovery 1.0).
@@ -88,8 +92,8 @@ class Provider:
         }
         return _with(str((await self.discovered())["authorization_endpoint"]), asked)
 
-    async def finish(self, attempt: Attempt, code: str) -> Claims:
-        """Return who has signed in.
+    async def finish(self, attempt: Attempt, code: str) -> tuple[Elsewhere, Claims]:
+        """Return who has signed in, and what is told of them.
 
         Raises
         ------
@@ -107,10 +111,40 @@ class Provider:
             await self._fetch_keys()
             claims = self._verified(token)
         must_answer(claims, attempt.nonce)
-        return claims
+        sid = claims.get("sid")
+        who = Elsewhere(
+            issuer=self._issuer,
+            subject=str(claims["sub"]),
+            sid=sid if isinstance(sid, str) else "",
+            id_token=token,
+        )
+        return who, claims
 
-    async def goodbye(self) -> str:
-        """Return where a browser signs out of the provider too, or nothing."""
+    async def logout(self, token: str, now: float) -> Logout:
+        """Return which sessions a logout token ends; `now` in Unix seconds.
+
+        Raises
+        ------
+        ProviderAway
+            Its keys cannot be fetched.
+        NotAuthorized
+            The token does not count.
+        """
+        try:
+            claims = self._verified(token, NEEDED)
+        except KeyUnknown:
+            if self._keys and self._clock() - self._keys_at < _KEYS_AGAIN_S:
+                raise
+            await self._fetch_keys()
+            claims = self._verified(token, NEEDED)
+        return logout_of(claims, now)
+
+    async def goodbye(self, id_token: str) -> str:
+        """Return where a browser signs out of the provider too, or nothing.
+
+        The ID token tells the provider whose session it is, unless it would make the address
+        longer than servers like.
+        """
         try:
             end = (await self.discovered()).get("end_session_endpoint")
         except ProviderAway:
@@ -119,6 +153,7 @@ class Provider:
             "client_id": self.settings.client_id,
             "post_logout_redirect_uri": f"{self.settings.public_url}/sign-in",
         }
+        asked |= {"id_token_hint": id_token} if 0 < len(id_token) <= _LONGEST_HINT else {}
         return _with(end, asked) if isinstance(end, str) and is_safe(end) else ""
 
     @property
@@ -135,13 +170,14 @@ class Provider:
             return "it does not know PKCE with S256"
         return ""
 
-    def _verified(self, token: str) -> Claims:
+    def _verified(self, token: str, needed: Sequence[str] = ID_TOKEN_NEEDED) -> Claims:
         client_id = self.settings.client_id
-        return verified(token, self._keys, issuer=self._issuer, client_id=client_id)
+        return verified(token, self._keys, issuer=self._issuer, client_id=client_id, needed=needed)
 
     async def _fetch_keys(self) -> None:
         found = await self._json((await self.discovered())["jwks_uri"])
         keys = found.get("keys")
+        self._keys_at = self._clock()
         self._keys = [k for k in keys if isinstance(k, dict)] if isinstance(keys, list) else ()
 
     async def _redeemed(self, attempt: Attempt, code: str) -> str:

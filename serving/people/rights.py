@@ -23,6 +23,7 @@ _PLACES: dict[Need, str] = {
         POST /sign-in
         GET /sign-in/there
         GET /sign-in/back
+        POST /sign-out/back-channel
     """,
     "reader": """
         POST /sign-out

@@ -39,12 +39,9 @@ def sign_in_page(request: Request, room: RoomDep, back: str = "/") -> Response:
 @router.post("/sign-in")
 async def sign_in(request: Request, room: RoomDep, people: PeopleDep) -> Response:
     """Begin a session, or say that name or password is wrong."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _LONGEST_FORM:
-            return problem(413, "Content Too Large", "this is no form of ours")
-    form = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
+    form = await short_form(request)
+    if form is None:
+        return problem(413, "Content Too Large", "this is no form of ours")
     name, back = form.get("name", "").strip(), local_address(form.get("back", "/"))
     request.state.asked_by = name  # the audit trail says who tried
     brake: Brake = request.app.state.brake
@@ -66,9 +63,9 @@ async def sign_in(request: Request, room: RoomDep, people: PeopleDep) -> Respons
 @router.post("/sign-out")
 async def sign_out(request: Request, room: RoomDep, people: PeopleDep) -> Response:
     """End the session, at the provider too if it began there and that offers it."""
-    elsewhere = await run_in_threadpool(people.sign_out, request.cookies.get(COOKIE, ""))
+    id_token = await run_in_threadpool(people.sign_out, request.cookies.get(COOKIE, ""))
     provider: Provider | None = request.app.state.provider
-    further = await provider.goodbye() if elsewhere and provider else ""
+    further = await provider.goodbye(id_token) if id_token is not None and provider else ""
     answer: Response = RedirectResponse("/sign-in", status_code=303)
     if further:  # a redirect would be one of the form, which may lead nowhere else
         answer = html(request, room, "signed_out.html", further=further)
@@ -77,6 +74,16 @@ async def sign_out(request: Request, room: RoomDep, people: PeopleDep) -> Respon
     secure = _secure(request, people)
     answer.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=secure)
     return answer
+
+
+async def short_form(request: Request) -> dict[str, str] | None:
+    """Return the fields of a form, or None when it is too long to be one of ours."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _LONGEST_FORM:
+            return None
+    return {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
 
 def begun(token: str, back: str, *, secure: bool) -> Response:

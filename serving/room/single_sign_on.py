@@ -1,5 +1,6 @@
 """Signing in at the provider of the hospital: there and back."""
 
+import time
 from typing import Annotated, get_args
 from urllib.parse import quote, unquote
 
@@ -12,11 +13,13 @@ from imaging.errors import Conflict, NotAuthorized, NotFound, SetupError, Wetrea
 from serving.people.attempt import LONGEST_S, Attempt
 from serving.people.book import fitting_name
 from serving.people.id_token import Claims, claim
+from serving.people.logout import PATH
 from serving.people.person import Role
 from serving.people.provider import Provider, ProviderAway
 from serving.people.sign_in_settings import SignInSettings
+from serving.problems import problem
 from serving.room.pages import RoomDep, html, local_address
-from serving.room.sign_in import PeopleDep, begun
+from serving.room.sign_in import PeopleDep, begun, short_form
 
 _log = structlog.get_logger(__name__)
 _AWAY = "The sign-in service does not answer. Try again later, or use an account of Wetread."
@@ -84,18 +87,36 @@ async def back(  # noqa: PLR0913
             raise NotAuthorized(_CANCELED)
         if iss and iss != settings.issuer:  # RFC 9207: the answer of another provider
             raise NotAuthorized(_NOT_TRUSTED)
-        claims = await provider.finish(attempt, code)
-        name = fitting_name(claim(claims, settings.name_claim), claims["sub"])
+        who, claims = await provider.finish(attempt, code)
+        name = fitting_name(claim(claims, settings.name_claim), who.subject)
         request.state.asked_by = name
         role = role_of(claims, settings)
         if role is None:
             raise NotAuthorized(_NO_ROLE)
-        who = (settings.issuer, str(claims["sub"]))
         token = await run_in_threadpool(people.admit, who, name, role)
         answer = begun(token, local_address(unquote(where)), secure=settings.secure)
     except WetreadError as failed:
         answer = _refused(request, room, failed)
     answer.delete_cookie(_cookie(settings), httponly=True, samesite="lax", secure=settings.secure)
+    return answer
+
+
+@router.post(PATH)
+async def back_channel(request: Request, people: PeopleDep, provider: ProviderDep) -> Response:
+    """End the sessions that the provider says are over (OpenID Connect Back-Channel Logout 1.0)."""
+    form = await short_form(request)
+    try:
+        logout = await provider.logout((form or {}).get("logout_token", ""), time.time())
+        request.state.asked_by = await run_in_threadpool(people.log_out, logout)
+    except (NotAuthorized, Conflict) as refused:
+        _log.warning("logout_refused", why=type(refused).__name__, detail=str(refused))
+        answer: Response = problem(400, "Bad Request", "this logout token does not count")
+    except ProviderAway as away:
+        _log.warning("logout_refused", why=type(away).__name__, detail=str(away))
+        answer = problem(503, "Service Unavailable", "the provider's keys cannot be fetched")
+    else:
+        answer = Response(status_code=200)
+    answer.headers["Cache-Control"] = "no-store"
     return answer
 
 

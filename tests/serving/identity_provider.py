@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
+LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
+
 
 class Lying:
     """What it answers; `claims` and `key` can be changed to what they must not be."""
@@ -56,8 +58,19 @@ class Lying:
         claims = {
             "iss": self.issuer, "sub": "42", "aud": "wetread", "iat": now, "exp": now + 300,
             "nonce": nonce, "preferred_username": "lin", "groups": {"ai": ["radiologists"]},
-            **self.claims,
         }  # fmt: skip
+        return self._signed({**claims, **self.claims})
+
+    def logout_token(self, **changed: Any) -> str:
+        """A logout token; what is changed to None is left out."""
+        now = int(time.time())
+        claims = {
+            "iss": self.issuer, "sub": "42", "aud": "wetread", "iat": now, "exp": now + 120,
+            "jti": f"{len(self.asked)}-{now}-{id(changed)}", "events": {LOGOUT: {}}, **changed,
+        }  # fmt: skip
+        return self._signed(claims)
+
+    def _signed(self, claims: dict[str, Any]) -> str:
         told = {name: value for name, value in claims.items() if value is not None}
         if self.algorithm == "none":
             return jwt.encode(told, None, algorithm="none")

@@ -1,20 +1,25 @@
 """Signing in at an OpenID Connect provider, and whoever tries to get in that way."""
 
 import asyncio
+import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import jwt
 import pytest
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from serving import web
+from serving.__main__ import main
 from serving.commands.check import check
 from serving.parts import Parts
 from serving.settings import Settings, load
-from tests.serving.identity_provider import Lying, new_key, running
+from tests.serving.identity_provider import LOGOUT, Lying, new_key, running
 
 HOME = "http://127.0.0.1:8000"
 PASSWORD = "correct horse battery"
@@ -120,6 +125,8 @@ def test_who_has_a_role_gets_in_and_out_again(hospital: Hospital):
     assert browser.post("/api/deliveries/retry").status_code == 403  # a reader
     out = browser.post("/sign-out")
     assert out.headers["refresh"].startswith(f"0; url={hospital.provider.issuer}/end?client_id=")
+    hint = parse_qs(urlsplit(out.headers["refresh"].partition("url=")[2]).query)["id_token_hint"]
+    assert jwt.decode(hint[0], options={"verify_signature": False})["sub"] == "42"
     assert browser.get("/api/studies").status_code == 401
     assert hospital.told() == [("lin", "in")]
 
@@ -304,3 +311,96 @@ def test_cookies_go_over_https_only_where_browsers_use_it(tmp_path: Path, provid
     begun = hospital.browser().get("/sign-in/there").headers["set-cookie"]
     assert begun.startswith("__Host-wetread-sign-in=")
     assert {"Secure", "HttpOnly", "SameSite=lax", "Path=/"} <= set(begun.split("; "))
+
+
+def over(hospital: Hospital, token: str) -> int:
+    """Send a logout token as a provider does: no browser, no cookie, no origin."""
+    provider = Browser(hospital.app)
+    provider.headers = {}
+    answer = provider.post("/sign-out/back-channel", data={"logout_token": token})
+    assert answer.headers["cache-control"] == "no-store"
+    return answer.status_code
+
+
+def is_in(browser: Browser) -> bool:
+    return browser.get("/api/studies").status_code == 200
+
+
+def test_the_provider_ends_one_session_or_all_of_a_person(hospital: Hospital):
+    provider = hospital.provider
+    first, second, other = (hospital.browser() for _ in range(3))
+    for browser, claims in (
+        (first, {"sid": "a"}),
+        (second, {"sid": "b"}),
+        (other, {"sid": "c", "sub": "7", "preferred_username": "omar"}),
+    ):
+        provider.claims = claims
+        hospital.sign_in(browser)
+    assert over(hospital, provider.logout_token(sid="b", sub="7")) == 200  # not omar's
+    assert [is_in(b) for b in (first, second, other)] == [True, True, True]
+    assert over(hospital, provider.logout_token(sid="b", sub=None)) == 200
+    assert [is_in(b) for b in (first, second, other)] == [True, False, True]
+    assert over(hospital, provider.logout_token()) == 200
+    assert [is_in(b) for b in (first, second, other)] == [False, False, True]
+    assert over(hospital, provider.logout_token()) == 200  # nobody is left, and that is fine
+    records = hospital.parts.audit_chain.records()
+    assert [r.user for r in records if r.event == "SIGNED_OUT"][1:3] == ["lin", "lin"]
+
+
+def test_a_logout_token_counts_once_also_after_a_restart(hospital: Hospital):
+    token = hospital.provider.logout_token()
+    assert over(hospital, token) == 200
+    browser = hospital.browser()
+    hospital.sign_in(browser)
+    hospital.app = web.application(Parts(hospital.parts.settings))
+    assert over(hospital, token) == 400
+    assert is_in(browser)
+
+
+HOUR = 3600
+WRONG: tuple[dict[str, Any], ...] = (
+    {"iss": "https://id.example"},
+    {"aud": "another"},
+    {"iat": None},
+    {"iat": int(time.time()) - HOUR, "exp": int(time.time()) + HOUR},
+    {"exp": int(time.time()) - HOUR},
+    {"jti": None},
+    {"jti": ""},
+    {"events": None},
+    {"events": {"http://schemas.openid.net/event/other": {}}},
+    {"events": {LOGOUT: "x"}},
+    {"nonce": "x"},
+    {"sub": None},
+    {"sub": None, "sid": 5},
+)
+
+
+def test_a_logout_token_that_does_not_count_ends_nothing(hospital: Hospital):
+    browser, provider = hospital.browser(), hospital.provider
+    hospital.sign_in(browser)
+    assert [c for c in WRONG if over(hospital, provider.logout_token(**c)) != 400] == []
+    assert over(hospital, "") == over(hospital, provider.signed("x")) == 400  # an ID token
+    for provider.algorithm in ("none", "HS256"):
+        assert over(hospital, provider.logout_token()) == 400
+    provider.algorithm, honest = "RS256", provider.signing
+    provider.signing = new_key()
+    assert over(hospital, provider.logout_token()) == 400
+    assert is_in(browser)
+    provider.signing = honest
+    assert over(hospital, provider.logout_token()) == 200
+    assert not is_in(browser)
+
+
+def test_a_password_of_the_provider_is_not_changed_here(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    browser = hospital.browser()
+    hospital.sign_in(browser)
+    settings = hospital.parts.settings
+    monkeypatch.setenv("WETREAD_DATA_FOLDER", str(settings.data_folder))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    assert main(["users", "password", "lin"]) == 1
+    said = capsys.readouterr().err
+    assert f"'lin' signs in at {hospital.provider.issuer}" in said
+    assert "the password is kept and changed there" in said
+    assert is_in(browser)

@@ -102,3 +102,17 @@ def test_a_reader_signs_in_at_the_hospital_and_the_cook_is_refused(joined: Site,
     page.get_by_role("button", name="Yes, sign me out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert page.url == joined.address("/sign-in")
+    page.goto(joined.address("/?read=all"))
+    signs_in("lin")
+    page.wait_for_url(joined.address("/?read=all"))
+    page.goto(f"{joined.bench.settings.sign_in.issuer}/session/end")  # there, and not here
+    page.get_by_role("button", name="Yes, sign me out").click()
+    chain = joined.bench.parts.audit_chain
+
+    def ended() -> list[str]:
+        return [r.user for r in chain.records() if r.event == "SIGNED_OUT"]
+
+    # By the button here, by the provider after it, which found nobody left, and by the provider.
+    wait_for(lambda: ended() == ["lin", "unknown", "lin"], seconds=60)
+    page.goto(joined.address("/"))
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
