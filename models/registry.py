@@ -226,6 +226,9 @@ class Registry:
             if served.digest == version.digest:
                 msg = f"{name} {version.version} is served: there is nothing to compare it with"
                 raise Conflict(msg)
+            if self.get(name, version.digest).manifest.needs.others:
+                msg = f"{name} {version.version} reads several series at once: no shadow can yet"
+                raise Conflict(msg)
             stage, action = (Stage.CANDIDATE, "stop") if stop else (Stage.SHADOW, "shadow")
             self._set(name, version, stage, action=action, by=by)
         return version

@@ -192,6 +192,9 @@ def evaluate(
             f"{package.manifest.name} needs {', '.join(package.manifest.uses)}: not supported here"
         )
         raise SetupError(msg)
+    if package.manifest.needs.others:
+        msg = f"{package.manifest.name} reads several series at once: not supported here"
+        raise SetupError(msg)
     if damaged := list(verify(folder, dataset)):
         raise DatasetInvalid("; ".join(damaged))
     wanted = [case for case in dataset.cases if case.split == split]

@@ -5,7 +5,7 @@ import pytest
 from imaging.errors import Conflict, NotFound, PackageInvalid
 from models.registry import Registry
 from models.stages import By, Stage
-from tests.models.networks import SEGMENTATION, segmenter, write_package
+from tests.models.networks import SEGMENTATION, TOGETHER, segmenter, write_package
 
 NAME = "bright-tissue"
 BY = By(who="anna", why="it is better", at=5.0)
@@ -169,3 +169,12 @@ def test_who_looks_while_versions_change_always_finds_one_served(shelf):
     changing.join()
     assert changing.exitcode == 0
     assert len(shelf.registry.history(NAME)) == 82
+
+
+def test_a_version_that_reads_several_series_cannot_be_a_shadow(shelf):
+    manifest = TOGETHER.replace('version = "1.0"', 'version = "1.1"')
+    source = write_package(shelf.folder / "1.1", manifest, segmenter())
+    shelf.registry.add(source, Stage.CANDIDATE, BY)
+    with pytest.raises(Conflict, match="several series"):
+        shelf.registry.shadow(NAME, "1.1", BY)
+    assert shelf.stages == {"1.0": "served", "1.1": "candidate"}

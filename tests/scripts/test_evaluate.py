@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imaging.errors import SetupError
 from models.package import read_package
 from scripts.dataset_files import Case, Dataset, Provenance, load
 from scripts.evaluate import evaluate, main, report_on
 from scripts.evaluation_run import Answered
-from tests.models.networks import SEGMENTATION, segmenter, write_package
+from tests.models.networks import SEGMENTATION, TOGETHER, segmenter, write_package
 from tests.scripts.test_build_dataset import ACCEPTED, NOT_THERE, Site, built, images
 
 
@@ -51,6 +52,12 @@ def test_abstentions_and_failures_are_counted(made, tmp_path):
     assert report["answered"] == 0
     assert sum(report["abstained"].values()) == 2
     assert report["figures"] == {}
+
+
+def test_a_package_that_reads_several_series_is_not_measured_wrongly(made, tmp_path):
+    package = write_package(tmp_path / "two", TOGETHER, segmenter())
+    with pytest.raises(SetupError, match="several series"):
+        evaluate(package, made / "set", split="test", device="cpu")
 
 
 def test_a_split_without_cases_is_said(made, monkeypatch, capsys):
