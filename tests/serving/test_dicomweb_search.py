@@ -116,7 +116,7 @@ EVERYONE = {"P2", "P3", "PH-1"}
         ({"PatientName": "dong", "fuzzymatching": "true"}, set()),
         ({"PatientName": "^", "fuzzymatching": "true"}, EVERYONE),
     ],
-    ids=str,
+    ids=lambda each: str(each) if isinstance(each, dict) else "+".join(sorted(each)),
 )
 def test_matching(site: Site, params: dict[str, str], patients: set[str]):
     assert studies(site, **params) == patients

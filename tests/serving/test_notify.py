@@ -106,7 +106,9 @@ def test_the_status_decides_and_redirects_are_not_followed(told, status, state):
     assert only(bench).answer == f"HTTP {status}"
 
 
-@pytest.mark.parametrize("after", ["3000", formatdate(time.time() + 3000, usegmt=True)])
+@pytest.mark.parametrize(
+    "after", ["3000", formatdate(time.time() + 3000, usegmt=True)], ids=["seconds", "date"]
+)
 def test_a_receiver_says_when_to_come_again(told, after):
     with web(429, **{"Retry-After": after}) as ris:
         bench, _ = told(hook(ris.url))
