@@ -7,6 +7,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.boxed import BoxedMask
 from imaging.codes import Code, Unit
 from imaging.geometry import Grid
 from imaging.header import InstanceHeader
@@ -59,14 +60,19 @@ class ClassProbability:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Segment:
-    """A region of the source grid; `mask` is boolean, (slice, row, column)."""
+    """A region of the source grid."""
 
     number: int
     label: str
     category: Code
     type: Code
     cielab: tuple[float, float, float]
-    mask: Mask
+    region: BoxedMask
+
+    @property
+    def mask(self) -> Mask:
+        """The whole mask, boolean, (slice, row, column), made anew each time."""
+        return self.region.whole()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

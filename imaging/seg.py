@@ -1,5 +1,6 @@
 """The segments of a report as a DICOM Segmentation of type BINARY (PS3.3 A.51)."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
 from highdicom.seg import Segmentation as SegmentationObject
+from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import RawDataStorage
 from pydicom.valuerep import DSfloat
@@ -44,13 +46,13 @@ def segmentation(report: Report, source: Dataset, *, wetread_version: str) -> Da
     `source` is the header of a source instance; patient and study come from it. Slices without a
     segmented voxel are left out; each other frame names the source image it lies on.
     """
-    if not any(segment.mask.any() for segment in report.segments):
+    if not any(segment.region.part.any() for segment in report.segments):
         return None
     stamp = stamp_of(report, Kind.SEGMENTATION, wetread_version)
     segments = sorted(report.segments, key=lambda segment: segment.number)
     made = SegmentationObject(
         source_images=[_plane(header, report) for header in report.instances],
-        pixel_array=np.stack([s.mask for s in segments], axis=-1).astype(np.uint8),
+        pixel_array=_pixels(segments),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_description(segment, report) for segment in segments],
         series_instance_uid=stamp.series_uid,
@@ -128,6 +130,17 @@ def _plane(header: InstanceHeader, report: Report) -> Dataset:
     if image.loss:
         ds.LossyImageCompression = "01"
     return ds
+
+
+def _pixels(segments: Sequence[Segment]) -> NDArray[np.uint8 | np.uint16]:
+    """Return numbers of segments for each voxel or, where segments overlap, a plane for each."""
+    numbers = np.zeros(segments[0].region.shape, dtype=np.uint16)
+    for segment in segments:
+        there = numbers[segment.region.where]
+        if there[segment.region.part].any():
+            return np.stack([each.mask for each in segments], axis=-1).astype(np.uint8)
+        there[segment.region.part] = segment.number
+    return numbers
 
 
 def _description(segment: Segment, report: Report) -> SegmentDescription:

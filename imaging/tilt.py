@@ -10,6 +10,7 @@ from math import ceil, floor
 
 import numpy as np
 
+from imaging.boxed import boxed
 from imaging.findings import Mask, Report
 from imaging.geometry import Grid, Matrix
 from imaging.volume import Volume, Voxels
@@ -55,7 +56,7 @@ def on_source(report: Report, volume: Volume) -> Report:
     if source is None:
         return report
     segments = tuple(
-        replace(segment, mask=mask_on_source(segment.mask, source, volume.grid))
+        replace(segment, region=boxed(mask_on_source(segment.mask, source, volume.grid)))
         for segment in report.segments
     )
     return replace(report, grid=source, segments=segments)

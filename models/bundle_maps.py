@@ -1,6 +1,6 @@
 """From what a bundle writes to a map for each label, on the grid of the series."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,8 +14,10 @@ from models.runtime import Array
 _TOLERANCE, _SHOWN = 1e-3, 9
 
 
-def label_maps(answer: BundleAnswer, labels: Sequence[Label], source: Grid) -> Array:
-    """Return (label, slice, row, column): probability, or 0 and 1 where the bundle has decided.
+def label_maps(
+    answer: BundleAnswer, labels: Sequence[Label], source: Grid
+) -> Callable[[int], Array]:
+    """Return what makes the map of each label: probability, or 0 and 1 where it was decided.
 
     Raises
     ------
@@ -29,10 +31,11 @@ def label_maps(answer: BundleAnswer, labels: Sequence[Label], source: Grid) -> A
         affine=answer.affine,
         frame_of_reference_uid=source.frame_of_reference_uid,
     )
-    maps = np.empty((len(labels), *source.shape), dtype=np.float32)
-    for place, label in zip(maps, labels, strict=True):
-        place[:] = restored(_of(label, answer.voxels), grid, source)
-    return maps
+
+    def of(index: int) -> Array:
+        return restored(_of(labels[index], answer.voxels), grid, source)
+
+    return of
 
 
 def require_channels(voxels: Array, labels: Sequence[Label]) -> None:

@@ -78,7 +78,10 @@ class BundleSession:
                 msg = "the process of the bundle has ended"
                 raise InferenceFailed(msg) from error
             answer = self._answered(InferenceFailed)
-            return BundleAnswer(voxels=np.load(result), affine=np.array(answer["affine"]))
+            return BundleAnswer(
+                voxels=np.load(result, mmap_mode="r"),  # the file goes, what it holds stays
+                affine=np.array(answer["affine"]),
+            )
 
     def _answered(self, kind: type[PackageInvalid | InferenceFailed]) -> dict[str, list[float]]:
         line = _pipe(self._process.stdout).readline()

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from imaging import codes
+from imaging.boxed import boxed
 from imaging.codes import Code
 from imaging.errors import InputError
 from imaging.findings import Finding, Measurement, Segment
@@ -47,7 +48,8 @@ class Derivations:
         self, manifest: Manifest, volume: Volume, segments: tuple[Segment, ...], *, result_key: str
     ) -> None:
         self._manifest, self._volume, self._result_key = manifest, volume, result_key
-        self._masks = {segment.number: segment.mask for segment in segments}
+        needed = {number for each in manifest.derived for number in (each.of, each.within)}
+        self._masks = {each.number: each.mask for each in segments if each.number in needed}
 
     def measured(self, finding: Finding) -> Finding:
         """Return a structure's finding with what is derived from it."""
@@ -153,7 +155,7 @@ def _segment(number: int, concept: Code, region: Region) -> Segment:
         category=codes.MORPHOLOGY,
         type=concept,
         cielab=_COLOURS[region.density],
-        mask=region.mask,
+        region=boxed(region.mask),
     )
 
 

@@ -1,7 +1,8 @@
 """Run a package on a volume: the numbers the network gives, in the patient's frame."""
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ from imaging.header import InstanceHeader
 from imaging.resample import windowed
 from imaging.volume import Volume
 from models.bundle_maps import label_maps
-from models.manifest import Activation, InputSpec, Kind, Manifest, Mode, Sizing, Task
+from models.manifest import Activation, InputSpec, Kind, Label, Manifest, Mode, Sizing, Task
 from models.package import Package
 from models.preprocess import (
     Block,
@@ -35,13 +36,20 @@ _PAIR = 2  # classes that one number tells apart
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelMaps:
-    """Probability, float32, (label, slice, row, column), on the source grid.
+    """Probability of each label, float32, (slice, row, column), on the source grid.
 
-    Labels are in the order of the manifest. `model_seconds` is the time in the network.
+    Labels are in the order of the manifest, `count` of them; `of` makes the map of one, so that a
+    hundred need the memory of one. `model_seconds` is the time in the network.
     """
 
-    probability: Array
+    count: int
+    of: Callable[[int], Array]
     model_seconds: float
+
+    @property
+    def probability(self) -> Array:
+        """All maps at once, (label, slice, row, column)."""
+        return np.stack(list(map(self.of, range(self.count))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +122,15 @@ def predict(
 def _label_maps(manifest: Manifest, volume: Volume, runner: Runner) -> LabelMaps:
     block, image = _image(manifest, volume)
     output = _output(manifest, image, runner)
-    channels = [label.channel for label in manifest.labels]
+    channels = channels_of(manifest)
     if output.shape[1:] != block.grid.shape or output.shape[0] <= max(channels):
         msg = f"the network gave {output.shape} for an image of {block.grid.shape}"
         raise InferenceFailed(msg)
-    probability = np.empty((len(channels), *volume.grid.shape), dtype=np.float32)
-    for place, channel in zip(probability, channels, strict=True):
-        place[:] = restored(output[channel], block.grid, volume.grid)
-    return LabelMaps(probability=probability, model_seconds=runner.seconds)
+
+    def of(index: int) -> Array:
+        return restored(output[channels[index]], block.grid, volume.grid)
+
+    return LabelMaps(count=len(channels), of=of, model_seconds=runner.seconds)
 
 
 def _image(manifest: Manifest, volume: Volume) -> tuple[Block, Array]:
@@ -157,8 +166,9 @@ def _bundle_says(package: Package, volume: Volume, sessions: Sessions) -> Predic
     answer = sessions.ask(package, images, turn.grid(volume.grid).affine)
     seconds = time.perf_counter() - started
     if package.manifest.task is Task.SEGMENTATION:
-        probability = label_maps(answer, package.manifest.labels, volume.grid)
-        return LabelMaps(probability=probability, model_seconds=seconds)
+        labels = package.manifest.labels
+        of = label_maps(answer, labels, volume.grid)
+        return LabelMaps(count=len(labels), of=of, model_seconds=seconds)
     rows = class_probabilities(answer.voxels, len(package.manifest.classes))
     return _classes_of(rows, volume, seconds)
 
@@ -185,7 +195,10 @@ def _output(manifest: Manifest, image: Array, runner: Runner) -> Array:
     inference = manifest.inference
 
     def network(patches: Array) -> Array:
-        return _activated(_through(runner, patches, manifest), inference.activation)
+        output = _through(runner, patches, manifest)
+        if inference.activation is Activation.NUMBERS:
+            return one_map_each(output, manifest.labels, patches.shape)
+        return _activated(output, inference.activation)
 
     if inference.mode is Mode.SLICES:
         slices = np.moveaxis(image, 1, 0)
@@ -213,10 +226,27 @@ def _through(runner: Runner, images: Array, manifest: Manifest) -> Array:
     return np.moveaxis(output, -1, 1) if output.ndim == images.ndim else output
 
 
+def channels_of(manifest: Manifest) -> list[int]:
+    """Return in which channel of the activated output each label is."""
+    decided = manifest.inference.activation is Activation.NUMBERS
+    return [at if decided else label.channel for at, label in enumerate(manifest.labels)]
+
+
+def one_map_each(output: Array, labels: Sequence[Label], given: tuple[int, ...]) -> Array:
+    """Return (batch, label, ...) of 0 and 1 for (batch, ...) or (batch, 1, ...) numbers."""
+    batch, _, *shape = given
+    if output.size != batch * math.prod(shape) or output.shape[0] != batch:
+        msg = f"the network gave {output.shape}, no map of numbers for an image of {tuple(shape)}"
+        raise InferenceFailed(msg)
+    numbers = output.reshape(batch, *shape)
+    maps = [np.isin(numbers, label.values or (label.number,)) for label in labels]
+    return np.stack(maps, axis=1).astype(np.float32)
+
+
 def _activated(output: Array, activation: Activation) -> Array:
     """Apply the activation over axis 1."""
     match activation:
-        case Activation.NONE:
+        case Activation.NONE | Activation.NUMBERS:
             return output
         case Activation.SIGMOID:
             return np.exp(-np.logaddexp(np.float32(0.0), -output))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from imaging.boxed import boxed
 from imaging.codes import MILLILITRE, VOLUME
 from imaging.findings import ClassProbability, Finding, Mask, Measurement, Segment
 from imaging.identity import derived_uid
@@ -74,7 +75,8 @@ def _outlined(
 ) -> Interpretation:
     findings: list[Finding] = []
     segments: list[Segment] = []
-    for label, probability in zip(manifest.labels, prediction.probability, strict=True):
+    for index, label in enumerate(manifest.labels):
+        probability = prediction.of(index)
         mask = _mask(probability, label)
         finding = _structure(mask, label, manifest, volume=volume, result_key=result_key)
         if why := _doubt(mask, probability, volume=volume, checks=_checks_of(label, manifest)):
@@ -84,9 +86,21 @@ def _outlined(
         findings.append(finding)
     derived = Derivations(manifest, volume, tuple(segments), result_key=result_key)
     regions = derived.regions()
+    return _numbered(
+        [*map(derived.measured, findings), *(region.finding for region in regions)],
+        [*segments, *(region.segment for region in regions)],
+    )
+
+
+def _numbered(findings: list[Finding], segments: list[Segment]) -> Interpretation:
+    """Return both with the segments numbered from 1 without a gap (PS3.3 C.8.20.2)."""
+    new = {segment.number: number for number, segment in enumerate(segments, start=1)}
     return Interpretation(
-        findings=(*map(derived.measured, findings), *(region.finding for region in regions)),
-        segments=(*segments, *(region.segment for region in regions)),
+        findings=tuple(
+            replace(each, segment_number=each.segment_number and new[each.segment_number])
+            for each in findings
+        ),
+        segments=tuple(replace(each, number=new[each.number]) for each in segments),
     )
 
 
@@ -122,7 +136,7 @@ def _segment(mask: Mask, label: Label) -> Segment:
         category=label.category,
         type=label.type,
         cielab=label.cielab,
-        mask=mask,
+        region=boxed(mask),
     )
 
 

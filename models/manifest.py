@@ -62,6 +62,7 @@ class Activation(StrEnum):
     NONE = "none"  # they are probabilities already
     SIGMOID = "sigmoid"  # labels may overlap
     SOFTMAX = "softmax"  # exactly one holds
+    NUMBERS = "numbers"  # one map of the numbers of labels: the network has decided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +129,8 @@ class InferenceSpec:
         Least mask area of a slice, as a fraction of the largest in the series.
     time_limit_s
         Longest time that reading a series may take; 0 leaves it to the settings.
+    output
+        Name of the network's output that is the answer; "" takes the first.
     """
 
     mode: Mode
@@ -140,6 +143,7 @@ class InferenceSpec:
     gate: str
     gate_fraction: float
     time_limit_s: float
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,6 +173,7 @@ def _inference(table: Table, kind: Kind) -> InferenceSpec:
         step_mm=table.number("step_mm", 0.0),
         gate=table.text("gate", default=""),
         gate_fraction=table.number("gate_fraction", 0.0, high=1.0),
+        output=table.text("output", default=""),
         time_limit_s=table.number("time_limit_s", 0.0),
     )
     table.close()

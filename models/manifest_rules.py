@@ -1,6 +1,6 @@
 """What does not fit together in a manifest whose every value can be read."""
 
-from models.manifest import Manifest, Mode, Sizing, Task
+from models.manifest import Activation, Manifest, Mode, Sizing, Task
 
 
 def contradictions(manifest: Manifest) -> list[str]:
@@ -35,8 +35,11 @@ def contradictions(manifest: Manifest) -> list[str]:
             all(each.lower < each.upper for each in (spec.intensity, *spec.intensities.values())),
         "input.intensity has a table for a modality that is not in needs.modalities":
             spec.intensities.keys() <= set(manifest.needs.modalities),
-        "input.channels and input.crop are not for several [[inputs]]":
-            not manifest.needs.others or (spec.channels == 1 and not spec.crop),
+        "inference.activation numbers is for segmentation":
+            segments or inference.activation is not Activation.NUMBERS,
+        "input.channels, channels_last and crop are not for several [[inputs]]":
+            not manifest.needs.others
+            or (spec.channels, spec.channels_last, spec.crop) == (1, False, False),
         "slices that are classified have one input":
             not manifest.needs.others or segments or inference.mode is not Mode.SLICES,
     }  # fmt: skip

@@ -35,6 +35,11 @@ class Network:
     files: tuple[str, ...]
 
     @property
+    def alike(self) -> bool:
+        """Whether all inputs are of one size."""
+        return len({each.shape for each in self.inputs}) == 1
+
+    @property
     def channels_last(self) -> bool:
         """Whether channels follow the image axes, by the sizes of both axes."""
         shape = self.inputs[0].shape
@@ -55,8 +60,10 @@ class Network:
     @property
     def task(self) -> str:
         """Segmentation if an image comes out, else classification."""
-        outputs = len(self.outputs[0].shape)
-        return "segmentation" if outputs in {0, len(self.inputs[0].shape)} else "classification"
+        outputs, whole = len(self.outputs[0].shape), len(self.inputs[0].shape)
+        if self.outputs[0].element not in _TYPES and outputs == whole - 1:
+            return "segmentation"  # numbers of labels, without a channel
+        return "segmentation" if outputs in {0, whole} else "classification"
 
     @property
     def answers(self) -> int:
@@ -70,6 +77,8 @@ class Network:
         """What is still to be applied to get probabilities."""
         if self.last_operator in {"Sigmoid", "Softmax"}:
             return "none"
+        if self.outputs[0].element not in _TYPES and self.task == "segmentation":
+            return "numbers"
         return "sigmoid" if self.answers == 1 else "softmax"
 
 
@@ -148,7 +157,7 @@ def _problems(network: Network) -> list[str]:
         return ["it has no input or no output"]
     first, names = network.inputs[0], ", ".join(port.name for port in network.inputs)
     rules = {
-        f"it has several inputs ({names}), which is not supported": len(network.inputs) == 1,
+        f"its inputs ({names}) are not images of one size": network.alike,
         f"its input {_said(first)} is neither (batch, channel, rows, columns) nor a volume with "
         "batch and channel": len(first.shape) in {_SLICES, _VOLUMES},
         "its input holds no floating point numbers": first.element in _TYPES,

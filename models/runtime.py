@@ -2,9 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -44,19 +43,19 @@ class Session(Protocol):
         ...
 
 
-Opener = Callable[[Path, Device, int], Session]
+Opener = Callable[[Package, Device, int], Session]
 
 
 class OnnxSession:
-    """A network with one input, loaded by ONNX Runtime."""
+    """A network loaded by ONNX Runtime; of several inputs each takes as many channels."""
 
-    def __init__(self, path: Path, device: Device, threads: int) -> None:
+    def __init__(self, package: Package, device: Device, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = _QUIET
         try:
             self._session = onnxruntime.InferenceSession(
-                path, sess_options=options, providers=[device.provider]
+                package.weights, sess_options=options, providers=[device.provider]
             )
         except _LOAD_ERRORS as error:
             msg = f"the network cannot be loaded on {device.name}: {error}"
@@ -64,18 +63,33 @@ class OnnxSession:
         if device.provider not in self._session.get_providers():
             msg = f"{device.name} does not answer"
             raise InferenceFailed(msg)
-        first = self._session.get_inputs()[0]
-        self._input, self._type = first.name, _TYPES.get(first.type, np.float32)
+        inputs = self._session.get_inputs()
+        self._inputs = [(each.name, _TYPES.get(each.type, np.float32)) for each in inputs]
+        names = [each.name for each in self._session.get_outputs()]
+        self._output = package.manifest.inference.output or names[0]
+        if self._output not in names:
+            msg = f"inference.output is {self._output!r}, the network has {', '.join(names)}"
+            raise PackageInvalid(msg)
 
     def run(self, array: Array) -> Array:
-        """Return the network's first output; raises `InferenceFailed`."""
+        """Return the network's answer, whatever its type as float32; raises `InferenceFailed`."""
         try:
-            given = array.astype(self._type, copy=False)
-            first, *_ = self._session.run(None, {self._input: given})
+            given = dict(self._given(array))
+            (first,) = self._session.run([self._output], given)
         except _RUN_ERRORS as error:
             msg = f"the network failed on an input of shape {array.shape}: {error}"
             raise InferenceFailed(msg) from error
         return np.asarray(first, dtype=np.float32)
+
+    def _given(self, array: Array) -> Iterator[tuple[str, NDArray[np.floating]]]:
+        """Give every input its channels of (batch, channel, ...), in their order."""
+        count = len(self._inputs)
+        if count > 1 and array.shape[1] % count:
+            msg = f"the network has {count} inputs, [[inputs]] gives {array.shape[1]} channels"
+            raise InferenceFailed(msg)
+        parts = np.split(array, count, axis=1) if count > 1 else [array]
+        for (name, kind), part in zip(self._inputs, parts, strict=True):
+            yield name, part.astype(kind, copy=False)
 
 
 @dataclass(slots=True)
@@ -178,7 +192,7 @@ class Sessions:
         key = (package.digest, device.name)
         with self._loading:
             if key not in self._loaded:
-                self._loaded[key] = self.opener(package.weights, device, self.threads)
+                self._loaded[key] = self.opener(package, device, self.threads)
             return self._loaded[key]
 
 

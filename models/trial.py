@@ -7,7 +7,7 @@ import numpy as np
 from imaging.errors import ModelError, PackageInvalid
 from imaging.geometry import Grid
 from models.bundle_maps import label_maps
-from models.infer import class_probabilities
+from models.infer import class_probabilities, one_map_each
 from models.manifest import Activation, Kind, Manifest, Mode, Task
 from models.package import Package
 from models.runtime import Array, Runner, Sessions
@@ -62,7 +62,14 @@ def _problems(manifest: Manifest, runner: Runner, batch: int) -> Iterator[str]:
         yield f"{error}{_hint(manifest)}"
         return
     last = manifest.input.channels_last and output.ndim == given.ndim
-    yield from _misfits(np.moveaxis(output, -1, 1) if last else output, manifest, images.shape)
+    output = np.moveaxis(output, -1, 1) if last else output
+    if manifest.inference.activation is not Activation.NUMBERS:
+        yield from _misfits(output, manifest, images.shape)
+        return
+    try:
+        one_map_each(output, manifest.labels, images.shape)
+    except ModelError as error:
+        yield str(error)
 
 
 def _shape(manifest: Manifest) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from pydicom.valuerep import DSfloat
 
 from imaging import codes
+from imaging.boxed import boxed
 from imaging.findings import Algorithm, Finding, Mask, Measurement, Report, Segment
 from imaging.header import header_of
 from imaging.identity import derived_uid
@@ -128,7 +129,7 @@ def _segment(number: int, mask: Mask) -> Segment:
         category=codes.ANATOMICAL_STRUCTURE,
         type=codes.BRAIN,
         cielab=(60.0, 40.0 * (-1) ** number, 30.0),
-        mask=mask,
+        region=boxed(mask),
     )
 
 

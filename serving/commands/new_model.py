@@ -114,6 +114,7 @@ def _onnx_card(path: Path, network: Network, answers: Answers) -> Card:
         answers=_named(network, [each.strip() for each in names.split(",") if each.strip()]),
         evaluation={},
         technical=technical_text(network, axes, scaling),
+        inputs=[port.name for port in network.inputs] if len(network.inputs) > 1 else (),
     )
 
 

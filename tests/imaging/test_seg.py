@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
@@ -67,6 +68,22 @@ def test_conforms_and_is_repeatable() -> None:
     first = made(report, images[0])
     assert problems(first) == ()
     assert first == made(report, images[0])
+
+
+def test_segments_that_do_not_overlap_are_the_same_object_with_less_memory() -> None:
+    images = ct_series(SHAPE)
+    first, second = blobs()
+    apart = report_on(images, [first, second & ~first, np.zeros(SHAPE, dtype=bool)])
+    for report in (apart, replace(apart, segments=apart.segments[:1])):
+        seg = segmentation(report, images[0], wetread_version="0.1.0")
+        assert seg is not None
+        for frame, plane in zip(seg.PerFrameFunctionalGroupsSequence, seg.pixel_array, strict=True):
+            number = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+            image = frame.DerivationImageSequence[0].SourceImageSequence[0]
+            at = [h.instance_uid for h in report.instances].index(image.ReferencedSOPInstanceUID)
+            (segment,) = [each for each in report.segments if each.number == number]
+            assert (plane == segment.mask[at]).all()
+            assert plane.any()
 
 
 def test_segment_says_what_it_is() -> None:

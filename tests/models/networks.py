@@ -123,6 +123,24 @@ def difference() -> onnx.ModelProto:
     return _model([helper.make_node("Conv", ["x", "weight"], ["y"])], rank=5, weights=[weight])
 
 
+def numbered() -> onnx.ModelProto:
+    """Two inputs of one channel; gives their sum, and the larger one's number as int64 labels."""
+    names = ("first", "second")
+    shape = [1, 1, None, None, None]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names]
+    answers = [
+        helper.make_tensor_value_info("sum", TensorProto.FLOAT, None),
+        helper.make_tensor_value_info("number", TensorProto.INT64, [1] + [None] * 3),
+    ]
+    nodes = [
+        helper.make_node("Add", ["first", "second"], ["sum"]),
+        helper.make_node("Concat", ["first", "second"], ["both"], axis=1),
+        helper.make_node("ArgMax", ["both"], ["number"], axis=1, keepdims=0),
+    ]
+    graph = helper.make_graph(nodes, "numbered", ports, answers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
 def classifier() -> onnx.ModelProto:
     """(batch, row, column, 3) to the probabilities of dark and bright: 1 - mean, mean."""
     turn = numpy_helper.from_array(np.array([[-1.0, 1.0]], np.float32), "turn")

@@ -63,6 +63,11 @@ CHILD = Path(__file__).parents[2] / "models" / "bundle_child.py"
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
+def maps(answer, labels, grid):
+    of = label_maps(answer, labels, grid)
+    return np.stack(list(map(of, range(len(labels)))))
+
+
 def labels_of(*channels):
     return [
         replace(LABEL, number=number, channel=channel)
@@ -219,7 +224,7 @@ def test_an_answer_on_the_grid_of_the_network_comes_back_to_that_of_the_series(a
         shape=answer.voxels.shape[1:], affine=answer.affine, frame_of_reference_uid="1.2.3"
     )
     assert there.shape != grid.shape
-    found = label_maps(answer, labels_of(1, 2), grid)
+    found = maps(answer, labels_of(1, 2), grid)
     for at, number in enumerate((1, 2)):
         organ = (answer.voxels[0] == number).astype(np.float32)
         np.testing.assert_array_equal(found[at], resample(organ, there, grid))
@@ -231,12 +236,10 @@ def test_a_label_is_a_channel_of_several_or_a_number_in_one(grid):
     one = BundleAnswer(voxels=numbers[np.newaxis], affine=grid.affine)
     several = BundleAnswer(voxels=np.stack([numbers == at for at in range(3)]), affine=grid.affine)
     wanted = labels_of(2, 1)
-    np.testing.assert_array_equal(
-        label_maps(one, wanted, grid), np.stack([numbers == 2, numbers == 1])
-    )
-    np.testing.assert_array_equal(label_maps(several, wanted, grid), label_maps(one, wanted, grid))
+    np.testing.assert_array_equal(maps(one, wanted, grid), np.stack([numbers == 2, numbers == 1]))
+    np.testing.assert_array_equal(maps(several, wanted, grid), maps(one, wanted, grid))
     with pytest.raises(InferenceFailed, match="3 channels, a label is in channel 3"):
-        label_maps(several, labels_of(3), grid)
+        maps(several, labels_of(3), grid)
 
 
 def test_a_structure_may_be_several_numbers_of_a_map_and_must_say_which(grid):
@@ -245,11 +248,11 @@ def test_a_structure_may_be_several_numbers_of_a_map_and_must_say_which(grid):
     whole = replace(LABEL, channel=0, values=(1, 4))
     core = replace(LABEL, number=2, values=(4,))
     np.testing.assert_array_equal(
-        label_maps(one, [whole, core], grid), np.stack([numbers > 0, numbers == 2])
+        maps(one, [whole, core], grid), np.stack([numbers > 0, numbers == 2])
     )
     for unsaid in (labels_of(0), labels_of(0, 1)):
         with pytest.raises(InferenceFailed, match=r"numbers \(1, 4\): `values` must say .* Organ"):
-            label_maps(one, unsaid, grid)
+            maps(one, unsaid, grid)
 
 
 def test_a_bundle_uses_its_own_scripts_and_leaves_its_package_as_it_is(tmp_path, grid, voxels):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imaging.errors import InferenceFailed
+from imaging.errors import InferenceFailed, PackageInvalid
 from imaging.header import header_of
 from imaging.volume import Beside
 from models.infer import LabelMaps, SeriesClasses, predict
@@ -18,6 +18,7 @@ from tests.models.networks import (
     TOGETHER,
     classifier,
     difference,
+    numbered,
     planar,
     segmenter,
     whole_classifier,
@@ -212,3 +213,22 @@ def test_several_inputs_are_channels_in_their_order_each_scaled_by_itself(run):
     np.testing.assert_allclose(found.probability[0], expected, atol=1e-5)
     with pytest.raises(InferenceFailed, match="reads 2 series at once, and was given 1"):
         run(TOGETHER, difference(), volume)
+
+
+NUMBERED = TOGETHER.replace('mode = "whole"', 'activation = "numbers"\noutput = "number"\n{mode}')
+
+
+@pytest.mark.parametrize("mode", ['mode = "whole"', 'mode = "sliding_window"\npatch = [4, 6, 6]'])
+def test_a_network_may_name_inputs_and_give_numbers_of_labels(run, mode):
+    first, second = RNG.random((2, 8, 10, 10), dtype=np.float32)
+    volume = volume_of(first, grid_of(first.shape))
+    beside = Beside(name="T2", voxels=second, instances=volume.instances)
+    text = NUMBERED.replace("{mode}", mode).replace('"maximum"', '"none"')
+    found = run(text, numbered(), replace(volume, beside=(beside,)))
+    np.testing.assert_array_equal(found.probability[0] > 0.5, second > first)
+
+
+def test_an_output_of_another_name_is_refused(run):
+    text = SEGMENTATION.replace('mode = "whole"', 'mode = "whole"\noutput = "nothing"')
+    with pytest.raises(PackageInvalid, match="output is 'nothing', the network has y"):
+        run(text, segmenter(), axial())

@@ -1,5 +1,6 @@
 """What becomes of numbers; `test_heads.py` runs the networks on real heads."""
 
+import tracemalloc
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from models.infer import LabelMaps, SeriesClasses, SliceClasses
 from models.interpret import interpret
 from models.manifest_file import read_manifest
 from models.package import Package
+from tests.models.networks import SEGMENTATION
 from tests.models.volumes import grid_of, part, volume_of
 
 SHAPE = (100, 100, 100)
@@ -45,7 +47,7 @@ def head():
 
 def outlined(volume, mask, probability=0.98):
     maps = np.where(mask, np.float32(probability), np.float32(0.01))[np.newaxis]
-    prediction = LabelMaps(probability=maps, model_seconds=1.0)
+    prediction = LabelMaps(count=len(maps), of=lambda at: maps[at], model_seconds=1.0)
     return interpret(prediction, EXTRACTION, volume, result_key="key", masks={})
 
 
@@ -224,3 +226,31 @@ def test_without_a_brain_mask_there_is_no_class(head):
     finding = classified(head, series(), masks={})
     assert finding.abstained.code == "NO_MASK"
     assert "brain-extraction" in finding.statement
+
+
+def test_a_hundred_labels_need_the_memory_of_one(tmp_path):
+    """A volume of 0.65 million voxels: all maps at once would be 272 MB, all masks 68 MB."""
+    shape, count = (40, 128, 128), 104
+    text = SEGMENTATION[: SEGMENTATION.index("[[labels]]")]
+    one = SEGMENTATION[SEGMENTATION.index("[[labels]]") :]
+    for number in range(1, count + 1):
+        named = one.replace("number = 1", f"number = {number}")
+        text += named.replace('label = "Tissue"', f'label = "Tissue {number}"')
+    (tmp_path / "model.toml").write_text(text)
+    manifest = read_manifest(tmp_path / "model.toml")
+    package = Package(folder=tmp_path, manifest=manifest, digest="0" * 64)
+    volume = volume_of(np.zeros(shape), grid_of(shape))
+
+    def of(index):
+        probability = np.zeros(shape, dtype=np.float32)
+        probability[:, index : index + 1, 8:24] = 1.0
+        return probability
+
+    prediction = LabelMaps(count=count, of=of, model_seconds=1.0)
+    tracemalloc.start()
+    found = interpret(prediction, package, volume, result_key="key", masks={})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [segment.number for segment in found.segments] == list(range(1, count + 1))
+    np.testing.assert_array_equal(found.segments[70].mask, of(70) > 0.5)
+    assert peak < 20_000_000

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from imaging.errors import PackageInvalid
 from models.onnx_file import read_network, technical_text
-from tests.models.networks import planar, published, whole_classifier
+from tests.models.networks import numbered, planar, published, whole_classifier
 
 
 @pytest.fixture
@@ -75,9 +75,19 @@ def test_what_cannot_be_served_is_said_at_once(read):
     with pytest.raises(PackageInvalid) as refused:
         read(model)
     said = str(refused.value)
-    assert "several inputs (a, b)" in said
     assert "a (1, 8) is neither" in said
     assert "no floating point numbers" in said
+
+
+def test_several_inputs_and_numbers_of_labels_are_seen(read):
+    found = read(numbered())
+    assert [port.name for port in found.inputs] == ["first", "second"]
+    model = numbered()
+    model.graph.output.reverse()  # the numbers first
+    assert (read(model).task, read(model).activation) == ("segmentation", "numbers")
+    model.graph.input[1].type.tensor_type.shape.dim[2].dim_value = 7
+    with pytest.raises(PackageInvalid, match=r"\(first, second\) are not images of one"):
+        read(model)
 
 
 def test_a_file_that_is_no_network_is_said(tmp_path):

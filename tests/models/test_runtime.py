@@ -30,12 +30,12 @@ class Loader:
     at_once: int = 0
     most_at_once: int = 0
 
-    def __call__(self, path, device, threads):
+    def __call__(self, package, device, threads):
         self.loaded.append(device.name)
         if device == GPU and self.no_gpu:
             msg = "no such device"
             raise InferenceFailed(msg)
-        return Watched(self, device, OnnxSession(path, CPU, threads))
+        return Watched(self, device, OnnxSession(package, CPU, threads))
 
 
 @dataclass

@@ -53,6 +53,21 @@ def test_the_mask_lies_on_what_is_bright(bench: Bench):
     assert np.array_equal(ds.pixel_array.astype(bool), expected)
 
 
+def test_a_structure_that_is_not_found_does_not_keep_the_others_from_the_result(make):
+    bench = make()
+    again = SEGMENTATION[SEGMENTATION.index("[[labels]]") :]
+    other = again.replace("number = 1", "number = 2\nchannel = 0").replace('"Tissue"\n', '"Bone"\n')
+    bench.install(NOTHING + other)
+    study = bench.analysed(mr())
+    lost, found = bench.journal.findings(study)
+    assert (lost.abstained.code, found.measurements[0].value) == (
+        "NOTHING_FOUND",
+        (ball() > 500).sum() / 1000,
+    )
+    (segment,) = bench.dataset(bench.results(study)["SEG"]).SegmentSequence
+    assert (segment.SegmentNumber, segment.SegmentLabel) == (1, "Bone")
+
+
 def test_the_results_do_not_change_what_the_study_holds(bench: Bench):
     study = bench.receive(mr())
     digest = bench.index.content_digest(study)
