@@ -96,11 +96,11 @@ class CaseWriter:
             msg = "it is from another scanner"
             raise LeftOut(msg)
         volume = load_volume(stack)
-        _nifti(volume.voxels, volume.grid, building / "image.nii.gz")
+        write_nifti(volume.voxels, volume.grid, building / "image.nii.gz")
         outlines = chosen.segmentation is not None
         if outlines:
             label = self._label(chosen, volume)
-            _nifti(label, volume.grid, building / "label.nii.gz")
+            write_nifti(label, volume.grid, building / "label.nii.gz")
         case_id = self.case_id(chosen)
         inside = f"cases/{case_id}"
         files = {
@@ -249,7 +249,8 @@ def target_of(chosen: Chosen) -> str:
     return names.pop()
 
 
-def _nifti(voxels: NDArray[np.float32] | NDArray[np.uint8], grid: Grid, path: Path) -> None:
+def write_nifti(voxels: NDArray[np.float32] | NDArray[np.uint8], grid: Grid, path: Path) -> None:
+    """Write an image (slice, row, column) on `grid` as NIfTI."""
     image = sitk.GetImageFromArray(voxels)
     slice_mm, row_mm, column_mm = grid.spacing_mm
     image.SetSpacing((column_mm, row_mm, slice_mm))

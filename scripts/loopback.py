@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+from collections.abc import Mapping
 
 HOST = "127.0.0.1"
 _HTTP_OK = range(200, 300)
@@ -32,9 +33,11 @@ def get_json(port: int, path: str, *, timeout_s: float = 10.0) -> object:
     return _decoded(_request(port, path, timeout_s=timeout_s))
 
 
-def get_bytes(port: int, path: str, *, timeout_s: float = 10.0) -> bytes:
+def get_bytes(
+    port: int, path: str, *, timeout_s: float = 10.0, accept: str = "application/json"
+) -> bytes:
     """Return the answer to GET `path` as it is."""
-    return _request(port, path, timeout_s=timeout_s)
+    return _request(port, path, timeout_s=timeout_s, headers={"Accept": accept})
 
 
 def post_json(port: int, path: str, body: object, *, timeout_s: float = 10.0) -> object:
@@ -42,9 +45,16 @@ def post_json(port: int, path: str, body: object, *, timeout_s: float = 10.0) ->
     return post_bytes(port, path, json.dumps(body).encode(), timeout_s=timeout_s)
 
 
-def post_bytes(port: int, path: str, body: bytes, *, timeout_s: float = 60.0) -> object:
+def post_bytes(
+    port: int, path: str, body: bytes, *, timeout_s: float = 60.0, content_type: str = ""
+) -> object:
     """Return the JSON answer to POST `path` with `body` as it is."""
-    return _decoded(_request(port, path, timeout_s=timeout_s, method="POST", body=body))
+    headers = {"Accept": "application/dicom+json" if content_type else "application/json"}
+    if content_type:
+        headers["Content-Type"] = content_type
+    return _decoded(
+        _request(port, path, timeout_s=timeout_s, method="POST", body=body, headers=headers)
+    )
 
 
 def answers(port: int, path: str) -> bool:
@@ -57,11 +67,17 @@ def answers(port: int, path: str) -> bool:
 
 
 def _request(
-    port: int, path: str, *, timeout_s: float, method: str = "GET", body: bytes | None = None
+    port: int,
+    path: str,
+    *,
+    timeout_s: float,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> bytes:
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
     try:
-        connection.request(method, path, body, {"Accept": "application/json"})
+        connection.request(method, path, body, headers or {"Accept": "application/json"})
         answer = connection.getresponse()
         content = answer.read()
     finally:
