@@ -1,8 +1,12 @@
 """Numbers from a mask and the voxels under it, with their units."""
 
+from dataclasses import replace
+
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
+from imaging.boxed import boxed
 from imaging.findings import Mask
 from imaging.geometry import Grid, axis_codes
 from imaging.volume import Voxels
@@ -18,12 +22,50 @@ def volume_ml(mask: Mask, grid: Grid) -> float:
 
 def largest_component(mask: Mask) -> Mask:
     """Return the largest part of `mask` whose voxels touch by a face; empty if `mask` is."""
+    labels, sizes = _parts(mask)
+    largest: Mask = mask & (labels == sizes.argmax())
+    return largest
+
+
+def large_components(mask: Mask, grid: Grid, *, least_ml: float) -> Mask:
+    """Return the parts of `mask` that have at least a volume."""
+    labels, sizes = _parts(mask)
+    large: Mask = (sizes * grid.voxel_ml >= least_ml)[labels] & mask
+    return large
+
+
+def _parts(mask: Mask) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
+    """Return a number for each part, 0 outside, and how many voxels each has."""
     parts = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)))
     labels = sitk.GetArrayFromImage(parts)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    largest: Mask = mask & (labels == sizes.argmax())
-    return largest
+    return labels, sizes
+
+
+def trunk(mask: Mask, grid: Grid, *, bridge_mm: float) -> Mask:
+    """Return the largest part of `mask`; what hangs on it by less than `bridge_mm` is left out.
+
+    Empty if no part is that thick.
+    """
+    box = boxed(mask)
+    part = np.pad(box.part, 1)
+    core = largest_component(-_outside_mm(part, grid) > bridge_mm / 2) if part.any() else part
+    near = (
+        _outside_mm(core, grid) <= bridge_mm / 2 + 2 * max(grid.spacing_mm) if core.any() else core
+    )
+    kept = part & near
+    return replace(box, part=kept[1:-1, 1:-1, 1:-1]).whole()
+
+
+def _outside_mm(mask: Mask, grid: Grid) -> Voxels:
+    """Return the distance of each voxel to the surface of `mask`, negative inside."""
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.SetSpacing(tuple(reversed(grid.spacing_mm)))
+    distance = sitk.SignedMaurerDistanceMap(
+        image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
+    )
+    return np.asarray(sitk.GetArrayFromImage(distance), dtype=np.float32)
 
 
 def filled(mask: Mask) -> Mask:

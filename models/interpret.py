@@ -11,14 +11,17 @@ import numpy as np
 from imaging.boxed import boxed
 from imaging.codes import MILLILITRE, VOLUME
 from imaging.findings import ClassProbability, Finding, Mask, Measurement, Segment
+from imaging.geometry import Grid
 from imaging.identity import derived_uid
 from imaging.measure import (
     cut_area_cm2,
     filled,
     key_slice,
+    large_components,
     largest_component,
     rim_ratio,
     section_cm2,
+    trunk,
     volume_ml,
 )
 from imaging.reasons import Reason, reason
@@ -75,9 +78,13 @@ def _outlined(
 ) -> Interpretation:
     findings: list[Finding] = []
     segments: list[Segment] = []
+    around: dict[int, Mask] = {}
+    needed = {label.inside for label in manifest.labels}
     for index, label in enumerate(manifest.labels):
         probability = prediction.of(index)
-        mask = _mask(probability, label)
+        mask = _mask(probability, label, volume.grid, around.get(label.inside))
+        if label.number in needed:
+            around[label.number] = mask
         finding = _structure(mask, label, manifest, volume=volume, result_key=result_key)
         if why := _doubt(mask, probability, volume=volume, checks=_checks_of(label, manifest)):
             finding = _abstained(finding, label.label, why)
@@ -122,8 +129,14 @@ def _abstained(finding: Finding, what: str, why: Reason) -> Finding:
     )
 
 
-def _mask(probability: Array, label: Label) -> Mask:
+def _mask(probability: Array, label: Label, grid: Grid, around: Mask | None) -> Mask:
     mask: Mask = probability > label.threshold
+    if around is not None:
+        mask &= around
+    if label.bridge_mm:
+        mask = trunk(mask, grid, bridge_mm=label.bridge_mm)
+    if label.least_part_ml:
+        mask = large_components(mask, grid, least_ml=label.least_part_ml)
     if label.largest_component:
         mask = largest_component(mask)
     return filled(mask) if label.fill_holes else mask

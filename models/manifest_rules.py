@@ -13,6 +13,8 @@ def contradictions(manifest: Manifest) -> list[str]:
         "a classification needs [[classes]] and no [[labels]]": segments != bool(classes),
         "labels must be numbered 1, 2, 3, ...":
             [item.number for item in labels] == list(range(1, len(labels) + 1)),
+        "labels.inside must be the number of an earlier label":
+            all(0 <= item.inside < item.number for item in labels),
         "derived.of and derived.within must be numbers of [[labels]]":
             all({each.of, each.within} <= {item.number for item in labels}
                 for each in manifest.derived),

@@ -7,7 +7,10 @@ from serving.records import FindingRecord, Record, Result
 from serving.study_view import StudyDetail
 
 # At least so many objects of each kind must reach the PACS, by the modality of the study.
-_EXPECTED = {"MR": Counter(SEG=1, SR=2, KEY_IMAGE=1), "CT": Counter(NOTICE=1)}
+_EXPECTED = {
+    "MR": Counter(SEG=2, SR=3, KEY_IMAGE=2),
+    "CT": Counter(SEG=1, SR=1, KEY_IMAGE=1),
+}
 _WORDS = {
     "SEG": "segmentation (SEG)",
     "SR": "structured report (SR)",

@@ -24,7 +24,7 @@ from scripts.orthanc import Orthanc, program
 from scripts.pacs import Pacs, PacsPlan
 from scripts.receiver import Receiver
 
-_MODELS = ("brain-extraction", "brain-tumour-class")
+_MODELS = ("brain-extraction", "brain-tumour-class", "head-structures")
 _MR_FILE = PurePosixPath("/usr/share/mricron/templates/ch2.nii.gz")
 _CT_FILE = PurePosixPath("/usr/share/doc/invesalius-examples/examples/Cranium.inv3")
 _AE_TITLE = AETitle("WETREAD")

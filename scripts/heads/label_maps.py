@@ -77,13 +77,13 @@ def label_maps(
     mine, average, exterior = _mni_maps(t1, stripped, shares)
     scan, image = _ct_map(*ct)
     whole = (
-        ("colin", mine, t1, False, 0.20),
-        ("average", average, None, False, 0.08),
-        ("stripped", np.where(exterior, 0, average).astype(np.uint8), None, False, 0.07),
-        ("ct", scan, image, True, 0.17),
-        ("colin with neck", _with_neck(mine), None, False, 0.18),
-        ("average with neck", _with_neck(average), None, False, 0.14),
-        ("ct with neck", _with_neck(scan), None, True, 0.16),
+        ("colin", mine, t1, False, 0.16),
+        ("average", average, None, False, 0.06),
+        ("stripped", np.where(exterior, 0, average).astype(np.uint8), None, False, 0.05),
+        ("ct", scan, image, True, 0.15),
+        ("colin with neck", _with_neck(mine), None, False, 0.24),
+        ("average with neck", _with_neck(average), None, False, 0.16),
+        ("ct with neck", _with_neck(scan), None, True, 0.18),
     )
     return tuple(
         LabelMap(name=name, labels=labels, image=picture, is_ct=is_ct, weight=weight)

@@ -70,7 +70,7 @@ class Heads:
 
     def _deformed(self, source: _Source, chance: np.random.Generator) -> Tensor:
         """Return where in the source each voxel comes from, (x, y, z, 3) in its voxels."""
-        shift = torch.tensor(chance.uniform(-1, 1, 3) * (14, 18, 26), dtype=torch.float32)
+        shift = torch.tensor(chance.uniform(-1, 1, 3) * (14, 18, 40), dtype=torch.float32)
         turn = torch.tensor(_affine(chance), dtype=torch.float32)
         where = (self._places - shift) @ turn.T + source.middle
         for step_mm, most in ((56, chance.uniform(0, 4)), (24, chance.uniform(0, 1.6))):

