@@ -82,7 +82,7 @@ def _outlined(
     needed = {label.inside for label in manifest.labels}
     for index, label in enumerate(manifest.labels):
         probability = prediction.of(index)
-        mask = _mask(probability, label, volume.grid, around.get(label.inside))
+        mask = _mask(probability, label, grid=volume.grid, around=around.get(label.inside))
         if label.number in needed:
             around[label.number] = mask
         finding = _structure(mask, label, manifest, volume=volume, result_key=result_key)
@@ -129,7 +129,7 @@ def _abstained(finding: Finding, what: str, why: Reason) -> Finding:
     )
 
 
-def _mask(probability: Array, label: Label, grid: Grid, around: Mask | None) -> Mask:
+def _mask(probability: Array, label: Label, *, grid: Grid, around: Mask | None) -> Mask:
     mask: Mask = probability > label.threshold
     if around is not None:
         mask &= around

@@ -122,10 +122,12 @@ class StudyViews:
         )
 
     def _results(self, study_uid: str) -> tuple[StandingResult, ...]:
+        results = self._journal.results(study_uid=study_uid)  # more may come while we look
         standings = Standings(self._index, self._journal).of_study(study_uid)
         return tuple(
             StandingResult(**r.model_dump(), standing=standings[r.instance_uid])
-            for r in self._journal.results(study_uid=study_uid)
+            for r in results
+            if r.instance_uid in standings
         )
 
     def _summary(self, row: StudyRow) -> StudySummary:

