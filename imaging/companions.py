@@ -30,8 +30,9 @@ def companions(need: Need, first: Stack, ranked: Sequence[Stack]) -> tuple[int, 
         ]  # fmt: skip
         placed = [at for at in fitting if share_shown(first.grid, ranked[at].grid) >= _LEAST_SHARE]
         if not placed:
-            why = "INPUT_ELSEWHERE" if fitting else "NO_SERIES_FOR_INPUT"
-            return reason(why, input=other.name)
+            if fitting:
+                return reason("INPUT_ELSEWHERE", input=other.name)
+            return reason("NO_SERIES_FOR_INPUT", input=other.name)
         taken.append(placed[0])
     return tuple(taken)
 

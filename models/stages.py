@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from imaging.errors import Conflict, NotFound
 
@@ -32,9 +32,9 @@ class Version(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    digest: str
-    version: str
-    folder: str
+    digest: str = Field(examples=["1f0c9a77b2e4"])
+    version: str = Field(examples=["1.1"])
+    folder: str = Field(examples=["brain-extraction@1f0c9a77b2e4"])
     stage: Stage
 
 
@@ -43,11 +43,13 @@ class Change(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    at: float
-    who: str
-    action: str  # found | add | shadow | stop | promote | rollback | retire | remove
-    why: str
-    versions: tuple[Version, ...]
+    at: float = Field(examples=[1767225600.0])
+    who: str = Field(examples=["rita"])
+    action: str = Field(
+        examples=["promote"]
+    )  # found | add | shadow | stop | promote | rollback | retire | remove
+    why: str = Field(examples=["fewer misses"])
+    versions: tuple[Version, ...] = Field(examples=[[]])
     evidence: str = ""  # digest of the report that a promotion rests on; none: it was overridden
 
     @property

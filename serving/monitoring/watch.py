@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import structlog
+from pydantic import Field
 
 from imaging.verdict import Verdict
 from serving.monitoring.drift import stability_index
@@ -24,19 +25,19 @@ class Drift(Record):
     """How far one value has moved; `index` is the population stability index."""
 
     kind: Kind
-    what: str
-    before: float
-    now: float
-    index: float
+    what: str = Field(examples=["median"])
+    before: float = Field(examples=[310.0])
+    now: float = Field(examples=[420.0])
+    index: float = Field(examples=[0.31])
 
 
 class Alert(Record):
     """A limit that is broken: `value` is beyond `limit`."""
 
     kind: AlertKind
-    what: str
-    value: float
-    limit: float
+    what: str = Field(examples=["median"])
+    value: float = Field(examples=[0.31])
+    limit: float = Field(examples=[0.25])
 
 
 class Place(Record):
@@ -45,17 +46,17 @@ class Place(Record):
     `abstained` and `failed` are counts of `readings`, `assessed` and `accepted` of findings.
     """
 
-    model: str
-    digest: str
-    scanner: str
-    protocol: str
-    readings: int
-    abstained: int
-    failed: int
-    assessed: int
-    accepted: int
-    drifts: tuple[Drift, ...]
-    alerts: tuple[Alert, ...]
+    model: str = Field(examples=["brain-extraction"])
+    digest: str = Field(examples=["1f0c9a77b2e4"])
+    scanner: str = Field(examples=["Siemens Skyra"])
+    protocol: str = Field(examples=["MR T1"])
+    readings: int = Field(examples=[200])
+    abstained: int = Field(examples=[4])
+    failed: int = Field(examples=[0])
+    assessed: int = Field(examples=[60])
+    accepted: int = Field(examples=[57])
+    drifts: tuple[Drift, ...] = Field(examples=[[]])
+    alerts: tuple[Alert, ...] = Field(examples=[[]])
 
 
 class Watch:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from pydantic import Field
 
 from serving.records import Record
 from serving.shadow.comparison import Classes, Comparison, Measured
@@ -16,11 +17,11 @@ _SHOWN = 500
 class DiceFigures(Record):
     """Dice of one structure, over the readings in which both versions outlined it."""
 
-    name: str
-    number: int
-    mean: float
-    least: float
-    values: tuple[float, ...]
+    name: str = Field(examples=["Brain"])
+    number: int = Field(examples=[40])
+    mean: float = Field(examples=[0.94])
+    least: float = Field(examples=[0.81])
+    values: tuple[float, ...] = Field(examples=[[0.94, 0.95]])
 
 
 class ClassFigures(Record):
@@ -29,12 +30,12 @@ class ClassFigures(Record):
     `kappa` is Cohen's; ``None`` where all answers are the same one.
     """
 
-    name: str
-    number: int
-    agreement: float
-    kappa: float | None
-    classes: tuple[str, ...]
-    table: tuple[tuple[int, ...], ...]
+    name: str = Field(examples=["Neoplasm of brain"])
+    number: int = Field(examples=[40])
+    agreement: float = Field(examples=[0.9])
+    kappa: float | None = Field(examples=[0.8])
+    classes: tuple[str, ...] = Field(examples=[["Glioma", "No tumour"]])
+    table: tuple[tuple[int, ...], ...] = Field(examples=[[[3, 1], [0, 36]]])
 
 
 class MeasuredFigures(Record):
@@ -44,13 +45,13 @@ class MeasuredFigures(Record):
     (mean of both, difference), at most 500.
     """
 
-    name: str
-    unit: str
-    number: int
-    bias: float
-    low: float | None
-    high: float | None
-    points: tuple[tuple[float, float], ...]
+    name: str = Field(examples=["Brain: Volume"])
+    unit: str = Field(examples=["ml"])
+    number: int = Field(examples=[40])
+    bias: float = Field(examples=[-4.5])
+    low: float | None = Field(examples=[-30.0])
+    high: float | None = Field(examples=[21.0])
+    points: tuple[tuple[float, float], ...] = Field(examples=[[[1400.0, -3.0]]])
 
 
 class Figures(Record):
@@ -60,15 +61,15 @@ class Figures(Record):
     readings that a version gave no answer to by reason.
     """
 
-    model: str
-    digest: str
-    served: str
-    compared: int
-    failed: dict[str, int]
-    silent: dict[str, int]
-    dice: tuple[DiceFigures, ...]
-    classes: tuple[ClassFigures, ...]
-    measured: tuple[MeasuredFigures, ...]
+    model: str = Field(examples=["brain-extraction"])
+    digest: str = Field(examples=["1f0c9a77b2e4"])
+    served: str = Field(examples=["c3abf8ff2725"])
+    compared: int = Field(examples=[40])
+    failed: dict[str, int] = Field(examples=[{"TIME_LIMIT": 1}])
+    silent: dict[str, int] = Field(examples=[{"served": 0, "shadow": 2}])
+    dice: tuple[DiceFigures, ...] = Field(examples=[[]])
+    classes: tuple[ClassFigures, ...] = Field(examples=[[]])
+    measured: tuple[MeasuredFigures, ...] = Field(examples=[[]])
 
 
 def figures(model: str, digest: str, served: str, *, readings: Sequence[Reading]) -> Figures:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from imaging.boxed import boxed
 from imaging.conformance import problems
 from imaging.frames import headers_of, read_headers
 from imaging.mosaic import csa_numbers
@@ -170,7 +171,7 @@ def test_results_lie_on_the_tile(tmp_path):
     small[1, 1, 1] = True
     made = report_on(mr_series((3, 4, 4)), [small])
     findings = tuple(replace(f, evidence=(), key_instance=None) for f in made.findings)
-    segments = tuple(replace(s, mask=mask) for s in made.segments)
+    segments = tuple(replace(s, region=boxed(mask)) for s in made.segments)
     report = replace(
         made, instances=stack.instances, grid=stack.grid, findings=findings, segments=segments
     )

@@ -159,7 +159,7 @@ def test_silence_and_disagreement_are_told():
     assert [(a.kind, a.value) for a in place.alerts] == [("agreement", 0.5)]
 
 
-def test_what_is_broken_is_written_into_the_log(bench: Bench, capsys):
+def test_what_is_broken_is_written_into_the_log(bench: Bench, capsys, caplog):
     for place in range(25):
         bench.journal.observations.note(
             {"study": {"workitem_uid": f"w{place}", "study_uid": "1"}, "series_uid": "s",
@@ -169,4 +169,5 @@ def test_what_is_broken_is_written_into_the_log(bench: Bench, capsys):
                         outputs={}),
         )  # fmt: skip
     bench.parts.watch.tell()
-    assert "model_alert" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "model_alert" in told.out + told.err + caplog.text
