@@ -25,6 +25,7 @@ from imaging.codes import Code
 from imaging.confidentiality_table import ACTIONS
 from imaging.deidentified_values import cleaned, code_item, dummy, words_of
 from imaging.errors import MalformedInstance
+from imaging.findings import Mask
 from imaging.header import header_of, read_part10
 from imaging.identity import derived_uid
 from imaging.pseudonyms import Pseudonyms
@@ -39,6 +40,7 @@ _OPTIONS = (
     ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
     ("113108", "Retain Patient Characteristics Option"),
 )
+_FACELESS = ("113102", "Clean Recognizable Visual Features Option")
 _LAST_FILE_GROUP, _PIXEL_GROUP, _PADDING_GROUP = 0x0007, 0x7FE0, 0xFFFA
 _REPEATING = (0x5000, 0x6000)  # curves and overlays
 _NAME, _ID, _CHARACTERS = Tag("PatientName"), Tag("PatientID"), Tag("SpecificCharacterSet")
@@ -75,8 +77,10 @@ class Deidentifier:
     forbidden: frozenset[str] = frozenset()
     codes: Mapping[tuple[str, str], Code] = field(default_factory=dict)
 
-    def instance(self, path: Path) -> bytes | Reason:
+    def instance(self, path: Path, *, hidden: Mask | None = None) -> bytes | Reason:
         """Return a de-identified Part 10 file, or why the instance may not be given away.
+
+        `hidden`, (frame, row, column), is blackened: what would show a face.
 
         Raises
         ------
@@ -93,6 +97,10 @@ class Deidentifier:
         elif "Rows" in source:
             header = header_of(source, path=path, pixels_at=part10.pixels_at)
             values = stored_values([header])
+            if hidden is not None:
+                values[hidden] = values.min()
+                clean.RecognizableVisualFeatures = "NO"
+                clean.DeidentificationMethodCodeSequence.append(_code(*_FACELESS))
             clean.BitsAllocated = 8 * values.dtype.itemsize
             clean.HighBit = clean.BitsStored - 1
             raw = values.tobytes()

@@ -79,6 +79,7 @@ def _outlined(
     findings: list[Finding] = []
     segments: list[Segment] = []
     around: dict[int, Mask] = {}
+    doubts: dict[int, Reason] = {}  # who doubts a structure doubts what lies inside it
     needed = {label.inside for label in manifest.labels}
     for index, label in enumerate(manifest.labels):
         probability = prediction.of(index)
@@ -86,7 +87,10 @@ def _outlined(
         if label.number in needed:
             around[label.number] = mask
         finding = _structure(mask, label, manifest, volume=volume, result_key=result_key)
-        if why := _doubt(mask, probability, volume=volume, checks=_checks_of(label, manifest)):
+        checks = _checks_of(label, manifest)
+        why = doubts.get(label.inside) or _doubt(mask, probability, volume=volume, checks=checks)
+        if why:
+            doubts[label.number] = why
             finding = _abstained(finding, label.label, why)
         else:
             segments.append(_segment(mask, label))
@@ -112,8 +116,12 @@ def _numbered(findings: list[Finding], segments: list[Segment]) -> Interpretatio
 
 
 def _checks_of(label: Label, manifest: Manifest) -> Checks:
-    """Return the bounds for one structure; its own volume comes before the package's."""
-    return replace(manifest.checks, volume_ml=label.volume_ml or manifest.checks.volume_ml)
+    """Return the bounds for one structure; its own come before those of the package."""
+    return replace(
+        manifest.checks,
+        volume_ml=label.volume_ml or manifest.checks.volume_ml,
+        min_mean_probability=label.min_mean_probability or manifest.checks.min_mean_probability,
+    )
 
 
 def _abstained(finding: Finding, what: str, why: Reason) -> Finding:

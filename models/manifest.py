@@ -152,10 +152,11 @@ class Label:
 
     `channel` is the network's output channel, by default the one before `number`; `values` are the
     numbers that stand for it where the network gives one map of numbers; `urgency` is that of a
-    finding of this structure; `volume_ml` its least and largest plausible volume, where it is not
-    that of the package's checks. What hangs on the largest part by less than `bridge_mm` is left
-    out, and so are parts smaller than `least_part_ml` and what lies outside the label numbered
-    `inside`, which comes before.
+    finding of this structure; `volume_ml`, its least and largest plausible volume, and
+    `min_mean_probability` come before those of the package's checks.
+
+    What hangs on the largest part by less than `bridge_mm` is left out, and so are parts smaller
+    than `least_part_ml` and what lies outside the label numbered `inside`, which comes before.
     """
 
     number: int
@@ -169,6 +170,7 @@ class Label:
     fill_holes: bool
     urgency: Urgency
     volume_ml: tuple[float, float] | None = None
+    min_mean_probability: float | None = None
     bridge_mm: float = 0.0
     least_part_ml: float = 0.0
     inside: int = 0

@@ -194,6 +194,7 @@ def _label(table: Table) -> Label:
         fill_holes=table.flag("fill_holes", default=False),
         urgency=table.choice("urgency", Urgency, Urgency.ROUTINE),
         volume_ml=two(table.numbers("volume_ml", 2)),
+        min_mean_probability=table.optional_number("min_mean_probability"),
         bridge_mm=table.number("bridge_mm", 0.0),
         least_part_ml=table.number("least_part_ml", 0.0),
         inside=table.integer("inside", 0),

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from dicom_node.audit.kinds import DESTINATION_MEDIA, SOURCE, Kind
@@ -17,6 +18,7 @@ from dicom_node.audit.message import Actor, AuditEvent
 from imaging.errors import SetupError, WetreadError
 from imaging.pseudonyms import kept_pseudonyms
 from scripts.dataset_cases import CaseWriter, LeftOut
+from scripts.dataset_faces import Faces, face_finder
 from scripts.dataset_files import DESCRIPTION, Case, Dataset, Label, save
 from scripts.dataset_selection import Chosen, Left, Wanted, selected
 from scripts.dataset_sheet import sheet
@@ -29,8 +31,10 @@ _COLUMNS = ("id", "patient", "split", "verdict", "target", "label", "image")
 _ATTRIBUTES = ("sex", "age_band", "modality", "manufacturer", "model", "kernel", "site")
 
 
-def build(parts: Parts, wanted: Wanted, options: argparse.Namespace) -> Dataset:
-    """Write the data set and return it.
+def build(
+    parts: Parts, wanted: Wanted, options: argparse.Namespace, *, faces: Faces | None = None
+) -> Dataset:
+    """Write the data set and return it; with `faces` those are blackened.
 
     Raises
     ------
@@ -50,6 +54,7 @@ def build(parts: Parts, wanted: Wanted, options: argparse.Namespace) -> Dataset:
         folder=options.output,
         labels=labels_of(chosen),
         scanner=wanted.scanner,
+        faces=faces,
     )
     cases = []
     for number, each in enumerate(chosen, start=1):
@@ -106,6 +111,7 @@ def _described(
 ) -> Dataset:
     shown = ("code", "finding", "model", "verdict", "since", "until", "modality", "scanner")
     told = {name: str(value) for name in shown if (value := getattr(options, name))}
+    told |= {"faces": "removed"} if options.remove_faces else {}
     told |= {"test": str(options.test), "validation": str(options.validation)}
     return Dataset(
         name=options.name,
@@ -191,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--validation", type=float, default=0.1, help="share of patients for validation (0.1)")
     add("--opt-out", type=Path, help="file of patient IDs to leave out, one a line")
     add("--consent", default="not stated", help="on what ground the data may be used")
+    add("--remove-faces", action="store_true", help="blacken faces in images of heads")
     add("--dry-run", action="store_true", help="only tell what would be taken and why not")
     return parser
 
@@ -214,7 +221,8 @@ def main() -> int:
         parts = Parts(load(options.settings))
         if options.dry_run:
             return dry_run(parts, wanted)
-        build(parts, wanted, options)
+        with face_finder() if options.remove_faces else nullcontext() as faces:
+            build(parts, wanted, options, faces=faces)
     except (WetreadError, OSError) as error:
         print(f"build_dataset: {error}", file=sys.stderr)
         return 2

@@ -26,6 +26,7 @@ from imaging.seg_masks import SegmentMasks
 from imaging.stack import Stack
 from imaging.verdict import Verdict
 from imaging.volume import Volume
+from scripts.dataset_faces import Faces, FaceUncertain
 from scripts.dataset_files import Case, Label, Provenance, Split, file_digest
 from scripts.dataset_selection import Assessed, Chosen
 from serving.parts import Parts
@@ -49,6 +50,7 @@ class CaseWriter:
     folder: Path
     labels: tuple[Label, ...]
     scanner: str = ""
+    faces: Faces | None = None
 
     def case_id(self, chosen: Chosen) -> str:
         """Return the name that belongs to a case's content."""
@@ -57,6 +59,7 @@ class CaseWriter:
         seg = chosen.segmentation.instance_uid if chosen.segmentation else ""
         content = self.parts.index.content_digest(chosen.study.study_uid)
         parts = [content, chosen.series_uid, chosen.stack, chosen.model, seg, *said, *values]
+        parts += ["faces removed"] if self.faces else []
         return self.pseudonyms.case(*parts)
 
     def write(self, chosen: Chosen, split: Split) -> Case:
@@ -91,12 +94,16 @@ class CaseWriter:
 
     def _written(self, chosen: Chosen, split: Split, building: Path) -> Case:
         stack = self._stack(chosen)
-        first = self._dicom(chosen, stack, building / "dicom")
+        volume = load_volume(stack)
+        hidden = self._hidden(stack, volume)
+        first = self._dicom(chosen, stack, building / "dicom", hidden=hidden)
         if self.scanner.lower() not in _scanner(first).lower():
             msg = "it is from another scanner"
             raise LeftOut(msg)
-        volume = load_volume(stack)
-        write_nifti(volume.voxels, volume.grid, building / "image.nii.gz")
+        voxels = volume.voxels
+        if hidden is not None:
+            voxels = np.where(hidden, voxels.min(), voxels)
+        write_nifti(voxels, volume.grid, building / "image.nii.gz")
         outlines = chosen.segmentation is not None
         if outlines:
             label = self._label(chosen, volume)
@@ -138,7 +145,16 @@ class CaseWriter:
             raise LeftOut(msg)
         return found[0]
 
-    def _dicom(self, chosen: Chosen, stack: Stack, folder: Path) -> Dataset:
+    def _hidden(self, stack: Stack, volume: Volume) -> Mask | None:
+        """Return what would show a face, if faces are to be taken out and there may be one."""
+        if self.faces is None:
+            return None
+        try:
+            return self.faces.hidden(stack, volume)
+        except FaceUncertain as error:
+            raise LeftOut(str(error)) from error
+
+    def _dicom(self, chosen: Chosen, stack: Stack, folder: Path, *, hidden: Mask | None) -> Dataset:
         """Write the images without identity, judged one by one, and return the first's header."""
         folder.mkdir()
         cleaner = Deidentifier(
@@ -148,7 +164,7 @@ class CaseWriter:
         )
         paths = list(dict.fromkeys(h.path for h in stack.instances if h.path is not None))
         for number, path in enumerate(paths, start=1):
-            clean = cleaner.instance(path)
+            clean = cleaner.instance(path, hidden=_of_file(path, stack, hidden))
             if isinstance(clean, Reason):
                 raise LeftOut(clean.text)
             if leaks(clean, identities_of(read_dataset(path))):
@@ -222,6 +238,17 @@ class CaseWriter:
             readers=tuple(sorted({self.pseudonyms.reader(a.reader) for a in said})),
             results={self.pseudonyms.uid(each.instance_uid): each.sha256 for each in stored},
         )
+
+
+def _of_file(path: Path, stack: Stack, hidden: Mask | None) -> Mask | None:
+    """Return what is hidden in each frame of a file."""
+    if hidden is None:
+        return None
+    shown = [(h.frame or 0, at) for at, h in enumerate(stack.instances) if h.path == path]
+    if len(shown) != max(stack.instances[shown[0][1]].image.frames, 1):
+        msg = "its face cannot be taken out: a file holds other images too"
+        raise LeftOut(msg)
+    return hidden[[at for _, at in sorted(shown)]]
 
 
 def _planes(masks: SegmentMasks, segment: int, volume: Volume) -> Iterator[tuple[int, Mask]]:

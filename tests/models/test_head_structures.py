@@ -68,9 +68,16 @@ def test_head_ct_is_measured(package, head_ct, sessions):
     assert all("Research use only" in f.statement for f in said.findings)
 
 
-def test_what_is_no_head_is_not_measured(package, head_ct, sessions):
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_what_is_no_head_is_not_measured(package, head_ct, philips, sessions, modality):
     """Noise in the place of the head: every finding abstains."""
-    noise = np.random.default_rng(1).normal(40, 30, head_ct.voxels.shape).astype(np.float32)
-    said = read(package, replace(head_ct, voxels=noise), sessions)
+    head = head_ct if modality == "CT" else philips
+    noise = np.random.default_rng(1).normal(40, 30, head.voxels.shape).astype(np.float32)
+    said = read(package, replace(head, voxels=noise), sessions)
     assert not said.segments
     assert all(f.abstained for f in said.findings)
+
+
+def test_inverted_contrast_is_not_measured(package, colin, sessions):
+    said = read(package, replace(colin, voxels=colin.voxels.max() - colin.voxels), sessions)
+    assert not said.segments

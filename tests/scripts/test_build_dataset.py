@@ -9,10 +9,12 @@ import pytest
 import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 
+from imaging.errors import SetupError
 from imaging.identity import derived_uid
 from imaging.verdict import RejectReason, Verdict
 from scripts.build_dataset import _parser, build, dry_run
 from scripts.check_identity import found_in
+from scripts.dataset_faces import face_finder
 from scripts.dataset_files import Case, load, verify
 from scripts.dataset_selection import Wanted
 from serving.assessments import AssessmentRequest
@@ -169,3 +171,11 @@ def test_a_key_within_the_data_set_is_refused(site, tmp_path, inside):
     given = _parser().parse_args(["-o", str(tmp_path / "set"), "--key", str(tmp_path / inside)])
     with pytest.raises(Exception, match="key must not be"):
         build(site.parts, Wanted(), given)
+
+
+def test_where_a_face_may_be_and_is_not_found_the_case_is_left_out(site, tmp_path, capsys):
+    given = _parser().parse_args(options(tmp_path, "--remove-faces"))
+    with face_finder() as faces, pytest.raises(SetupError, match="no case is left"):
+        build(site.parts, Wanted(), given, faces=faces)
+    said = capsys.readouterr().out
+    assert "3 left out: its face cannot be taken out: the skull is not found" in said
