@@ -76,14 +76,15 @@ def answered(
         why = finding.abstained.code if finding.abstained else ""
         return Answered(case=case, probabilities=None if why else classes, abstained=why)
     truth = label_of_case(case, folder, volume)
-    segments, outlined, union = iter(found.segments), [], np.zeros(volume.grid.shape, np.bool_)
+    masks = {segment.number: segment.mask for segment in found.segments}
+    outlined, union = [], np.zeros(volume.grid.shape, np.bool_)
     values = {label.name: label.value for label in dataset.labels}
     for finding in found.findings:
         name = finding.concept.meaning
-        mask = None if finding.abstained else next(segments).mask
+        mask = masks.get(finding.segment_number or 0)
         if name not in values:
             continue
-        if finding.abstained or mask is None:
+        if mask is None:
             code = finding.abstained.code if finding.abstained else ""
             outlined.append(Outlined(label=name, abstained=code))
             continue
