@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from dicom_node import schema
 from scripts.postgres import Postgres, is_installed
 
 
@@ -26,3 +28,14 @@ def postgresql_server() -> Iterator[Postgres]:
 def postgresql_url(postgresql_server: Postgres) -> str:
     """The URL of a new, empty database."""
     return postgresql_server.new_database(f"test{time.monotonic_ns()}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    """Our tables in a new database of either kind."""
+    on_file = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/one.db" if on_file else request.getfixturevalue("postgresql_url")
+    engine = schema.connect(url)
+    schema.upgrade(engine)
+    yield engine
+    engine.dispose()

@@ -1,12 +1,11 @@
 """The stored order of the worklist is that of the points, on both databases."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,23 +18,13 @@ from serving.journal import Journal
 from serving.precedence import settle_all
 from serving.records import FindingRecord, ReasonRecord
 from serving.room.worklist import MOST_COUNTED, Line, Wanted, Worklist
-from tests.postgresql import postgresql_server, postgresql_url
+from tests.postgresql import engine, postgresql_server, postgresql_url
 
-__all__ = ["postgresql_server", "postgresql_url"]
+__all__ = ["engine", "postgresql_server", "postgresql_url"]
 
 HOUR = 3600.0
 NOW = 1_764_000_000.0 + 7 * HOUR
 UNSURE = ReasonRecord(code="LOW_CONFIDENCE", text="unsure")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
-    on_file = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path}/one.db" if on_file else request.getfixturevalue("postgresql_url")
-    engine = schema.connect(url)
-    schema.upgrade(engine)
-    yield engine
-    engine.dispose()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

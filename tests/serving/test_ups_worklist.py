@@ -2,14 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from dicom_node import schema
 from dicom_node.archive import Archive
 from dicom_node.index import Index
 from dicom_node.ingest import Ingest
@@ -22,21 +20,11 @@ from serving.ups.step import Narrowed, Step
 from serving.ups.subscriptions import ALL, Subscriptions
 from serving.ups.worklist import Worklist
 from tests.dicom_node.rig import store
-from tests.postgresql import postgresql_server, postgresql_url
+from tests.postgresql import engine, postgresql_server, postgresql_url
 from tests.serving.bench import mr
 from tests.serving.ups_steps import pushed
 
-__all__ = ["postgresql_server", "postgresql_url"]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
-    on_file = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path}/one.db" if on_file else request.getfixturevalue("postgresql_url")
-    engine = schema.connect(url)
-    schema.upgrade(engine)
-    yield engine
-    engine.dispose()
+__all__ = ["engine", "postgresql_server", "postgresql_url"]
 
 
 def worklist_on(engine: sa.Engine) -> Worklist:
